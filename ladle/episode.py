@@ -1,0 +1,246 @@
+"""Episodes: what one demonstration is, checked, and the folder in which they lie.
+
+    actions/N/   current_eef_pos_interpolated.npy, target_end_effector_pos_interpolated.npy, mass.txt,
+                 annotations_video.npy, annotations_video_interpolated.npy, episode.json
+    videos/N/    0.mp4 (8-bit depth view), 0_depth.mkv (ticks, lossless), 1.mp4 (colour)
+    numpy/N/     0.npy, 1.npy: first image of each
+    frames/N.zarr   the frames of the ticks at the task's size, lossless
+    stamps/N.npz    every time stamp, and the joints at the ticks
+
+N is the bag's own number. An episode is complete when actions/N is there: it comes last.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ladle.atomic import replace_file
+from ladle.errors import EpisodeError, LabelError
+
+Floats = NDArray[np.float64]
+
+EEF_FILE = "current_eef_pos_interpolated.npy"
+TARGET_FILE = "target_end_effector_pos_interpolated.npy"
+MASS_FILE = "mass.txt"
+LABELS_FILE = "annotations_video.npy"
+TICK_LABELS_FILE = "annotations_video_interpolated.npy"
+DESCRIPTION_FILE = "episode.json"
+PARTIAL = ".partial-"
+REMEDY = "re-run read_sensors_utils/format_data_replay_buffer.py"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration on one clock: T ticks, every array has length T.
+
+    Attributes:
+        index: the bag's number.
+        decision_s, observation_s: (T,) seconds from the bag's start.
+        joints: (T, n) rad at the observation times; target_joints: (T, n) one period later.
+        eef, target: (T, 7) metres and quaternion xyzw, or None where the task has no frames.
+        mass_g: final scooped mass, or None where the task has none.
+        labels: (T,) stage, or None before labelling.
+        frames: camera or ticks key -> lazily read array (T, H, W[, 3]).
+        description: the content of episode.json.
+    """
+
+    index: int
+    decision_s: Floats
+    observation_s: Floats
+    joints: Floats
+    target_joints: Floats
+    eef: Floats | None
+    target: Floats | None
+    mass_g: float | None
+    labels: NDArray[np.int64] | None
+    frames: Mapping[str, Any]
+    description: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        arrays: dict[str, Any] = {
+            "decision_s": self.decision_s, "observation_s": self.observation_s, "joints": self.joints,
+            "target_joints": self.target_joints, "eef": self.eef, "target": self.target, "labels": self.labels,
+            **self.frames,
+        }
+        lengths = {name: int(values.shape[0]) for name, values in arrays.items() if values is not None}
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise EpisodeError(
+                f"episode {self.index}: all streams must share one clock, got lengths {lengths}; {REMEDY}"
+            )
+        if np.any(np.diff(self.decision_s) <= 0) or np.any(self.observation_s > self.decision_s + 1e-9):
+            raise EpisodeError(
+                f"episode {self.index}: decision times must increase and observations precede them; {REMEDY}"
+            )
+        for name, poses in (("eef", self.eef), ("target", self.target)):
+            if poses is not None and not np.allclose(np.linalg.norm(poses[:, 3:], axis=1), 1.0, atol=1e-6):
+                raise EpisodeError(f"episode {self.index}: quaternions in {name} are not of unit length; {REMEDY}")
+
+    def __len__(self) -> int:
+        return len(self.decision_s)
+
+
+class EpisodeWriter:
+    """Where a new episode's files go until the episode is whole."""
+
+    def __init__(self, staging: Path, number: int) -> None:
+        self._staging = staging
+        self.number = number
+
+    def folder(self, kind: str) -> Path:
+        """Staging folder of `actions`, `videos` or `numpy` for this episode."""
+        path = self._staging / kind / str(self.number)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def frames(self) -> Path:
+        """Staging place of the zarr group with the ticks' frames."""
+        return self._staging / "frames" / f"{self.number}.zarr"
+
+    @property
+    def stamps(self) -> Path:
+        """Staging place of the time stamps."""
+        path = self._staging / "stamps" / f"{self.number}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class EpisodeFolder:
+    """A folder of episodes. Reading checks; writing is atomic per episode."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def action_folder(self, number: int) -> Path:
+        """actions/N."""
+        return self.root / "actions" / str(number)
+
+    def video_folder(self, number: int) -> Path:
+        """videos/N."""
+        return self.root / "videos" / str(number)
+
+    def rgb_video(self, number: int) -> Path:
+        """The colour video that people label."""
+        return self.video_folder(number) / "1.mp4"
+
+    def numbers(self) -> list[int]:
+        """Numbers of the complete episodes, in order."""
+        return sorted(n for n in self._numbers_in("actions") if (self.action_folder(n) / DESCRIPTION_FILE).is_file())
+
+    def incomplete(self) -> dict[int, str]:
+        """Episodes that were begun and not finished -> what is missing."""
+        complete = set(self.numbers())
+        found: dict[int, str] = {n: f"no actions/{n}/{DESCRIPTION_FILE}" for n in self._numbers_in("actions")}
+        found |= {n: f"videos/{n} without actions/{n}" for n in self._numbers_in("videos") - set(found)}
+        found |= {int(p.name.removeprefix(PARTIAL)): "extraction was interrupted" for p in self._partials()}
+        return {n: reason for n, reason in sorted(found.items()) if n not in complete}
+
+    def load(self, number: int) -> Episode:
+        """Read one episode; frames stay on disk until they are indexed.
+
+        Raises:
+            EpisodeError: it is missing, half-made or inconsistent.
+        """
+        if number not in self.numbers():
+            known = self.numbers()
+            reason = self.incomplete().get(number, f"complete episodes are {known}")
+            raise EpisodeError(f"episode {number} in {self.root} is missing or half-made ({reason}); {REMEDY}")
+        try:
+            return self._load(number)
+        except (FileNotFoundError, KeyError) as error:
+            raise EpisodeError(f"episode {number} in {self.root} is damaged: {error}; {REMEDY} --override") from error
+
+    def stamps(self, number: int) -> dict[str, NDArray[Any]]:
+        """Everything in stamps/N.npz."""
+        with np.load(self.root / "stamps" / f"{number}.npz", allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+
+    def frame_labels(self, number: int) -> NDArray[np.int64] | None:
+        """(F,) labels of the colour frames, or None before labelling."""
+        path = self.action_folder(number) / LABELS_FILE
+        return np.load(path, allow_pickle=False).astype(np.int64) if path.is_file() else None
+
+    def save_tick_labels(self, number: int, labels: NDArray[np.int64]) -> None:
+        """Write the (T,) labels of the ticks."""
+        steps = len(self.stamps(number)["decision_s"])
+        if len(labels) != steps:
+            raise LabelError(f"episode {number}: {len(labels)} labels for {steps} ticks")
+        with replace_file(self.action_folder(number) / TICK_LABELS_FILE) as partial, partial.open("wb") as file:
+            np.save(file, labels)
+
+    @contextmanager
+    def writer(self, number: int, *, override: bool = False) -> Generator[EpisodeWriter, None, None]:
+        """Stage an episode; at the end of the block its parts are renamed into place, actions/N last.
+
+        An exception removes what was staged. A kill leaves a `.partial-N` folder, which the next writer of that
+        number removes.
+        """
+        if number in self.numbers() and not override:
+            raise EpisodeError(f"episode {number} is already in {self.root}; pass --override to replace it")
+        staging = self.root / f"{PARTIAL}{number}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        try:
+            yield EpisodeWriter(staging, number)
+            self._commit(staging, number)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _commit(self, staging: Path, number: int) -> None:
+        parts = [*(Path(kind) / str(number) for kind in ("videos", "numpy")), Path("frames") / f"{number}.zarr",
+                 Path("stamps") / f"{number}.npz"]
+        if not (staging / "actions" / str(number) / DESCRIPTION_FILE).is_file():
+            raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
+        _remove(self.action_folder(number))
+        for part in parts:
+            _remove(self.root / part)
+            if (staging / part).exists():
+                (self.root / part).parent.mkdir(exist_ok=True)
+                (staging / part).rename(self.root / part)
+        (self.root / "actions").mkdir(exist_ok=True)
+        (staging / "actions" / str(number)).rename(self.action_folder(number))
+
+    def _load(self, number: int) -> Episode:
+        folder = self.action_folder(number)
+        description = cast(dict[str, Any], json.loads((folder / DESCRIPTION_FILE).read_text()))
+        stamps = self.stamps(number)
+        frames_path = self.root / "frames" / f"{number}.zarr"
+        group = zarr.open_group(frames_path, mode="r") if frames_path.is_dir() else None
+        mass = folder / MASS_FILE
+        return Episode(
+            index=number, decision_s=stamps["decision_s"], observation_s=stamps["observation_s"],
+            joints=stamps["joints"], target_joints=stamps["target_joints"],
+            eef=_array_or_none(folder / EEF_FILE), target=_array_or_none(folder / TARGET_FILE),
+            mass_g=float(np.loadtxt(mass, ndmin=2)[0, 1]) if mass.is_file() else None,
+            labels=_array_or_none(folder / TICK_LABELS_FILE),
+            frames=dict(group.arrays()) if group is not None else {}, description=description,
+        )
+
+    def _numbers_in(self, kind: str) -> set[int]:
+        folder = self.root / kind
+        return {int(p.name) for p in folder.iterdir() if p.name.isdigit()} if folder.is_dir() else set()
+
+    def _partials(self) -> list[Path]:
+        found = self.root.glob(f"{PARTIAL}*") if self.root.is_dir() else []
+        return [p for p in found if p.name.removeprefix(PARTIAL).isdigit()]
+
+
+def _array_or_none(path: Path) -> NDArray[Any] | None:
+    return np.load(path, allow_pickle=False) if path.is_file() else None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

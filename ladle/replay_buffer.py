@@ -1,0 +1,178 @@
+"""The replay buffer of the Diffusion Policy code: zarr format 2, Blosc, all episodes concatenated.
+
+    <path>.zarr/
+        data/<key>          (n_steps, ...)
+        meta/episode_ends   (n_episodes,) int64, exclusive ends
+        .zattrs             {"ladle": {...}} what the data is; the original code ignores it
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numcodecs import Blosc
+from numpy.typing import NDArray
+from zarr.storage import ZipStore
+
+from ladle.errors import ReplayBufferError
+
+ATTRIBUTE = "ladle"
+CHUNK_BYTES = 2_000_000
+
+
+def compressor() -> Any:
+    """Zstandard with bit shuffling: the codec that the original data sets use."""
+    return Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
+
+
+class ReplayBuffer:
+    """A finished replay buffer, read lazily."""
+
+    def __init__(self, root: zarr.Group, path: Path) -> None:
+        self._root = root
+        self.path = path
+        self._data = cast(zarr.Group, root["data"])
+        self.episode_ends: NDArray[np.int64] = np.asarray(cast(zarr.Array[Any], root["meta/episode_ends"])[:], np.int64)
+        self._check()
+
+    @classmethod
+    def open(cls, path: str | Path) -> ReplayBuffer:
+        """Open a folder or a .zip.
+
+        Raises:
+            ReplayBufferError: nothing there, not a replay buffer, or arrays that do not end where the episodes end.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise ReplayBufferError(f"no replay buffer at {path}; make one with training/real_data_conversion.py")
+        try:
+            store = ZipStore(path, mode="r") if path.suffix == ".zip" else path
+            return cls(zarr.open_group(store, mode="r"), path)
+        except (KeyError, FileNotFoundError, zipfile.BadZipFile) as error:
+            raise ReplayBufferError(
+                f"{path} is not a replay buffer (it needs data/ and meta/episode_ends): {error}"
+            ) from error
+
+    def keys(self) -> list[str]:
+        """Names of the arrays."""
+        return sorted(self._data.array_keys())
+
+    def __getitem__(self, key: str) -> zarr.Array[Any]:
+        """The array (n_steps, ...). Raises ReplayBufferError listing what is there."""
+        if key not in self._data:
+            raise ReplayBufferError(f"{self.path} has no {key!r}; it has {', '.join(self.keys())}")
+        return cast("zarr.Array[Any]", self._data[key])
+
+    @property
+    def n_episodes(self) -> int:
+        """How many episodes there are."""
+        return len(self.episode_ends)
+
+    @property
+    def n_steps(self) -> int:
+        """Ticks of all episodes together."""
+        return int(self.episode_ends[-1]) if self.n_episodes else 0
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What Ladle wrote about the data: task (YAML text), episodes (their numbers); {} for stores made by others."""
+        return cast(dict[str, Any], self._root.attrs.asdict().get(ATTRIBUTE, {}))
+
+    def episode_slice(self, index: int) -> slice:
+        """Rows of one episode, index in 0..n_episodes-1."""
+        if not 0 <= index < self.n_episodes:
+            raise ReplayBufferError(f"{self.path} has episodes 0..{self.n_episodes - 1}, there is no {index}")
+        start = int(self.episode_ends[index - 1]) if index else 0
+        return slice(start, int(self.episode_ends[index]))
+
+    def _check(self) -> None:
+        if np.any(np.diff(self.episode_ends, prepend=0) <= 0):
+            raise ReplayBufferError(f"{self.path}: meta/episode_ends must increase strictly, got {self.episode_ends}")
+        lengths = {key: int(self[key].shape[0]) for key in self.keys()}
+        wrong = {key: length for key, length in lengths.items() if length != self.n_steps}
+        if not lengths or wrong:
+            raise ReplayBufferError(
+                f"{self.path}: every array must have {self.n_steps} steps, but {wrong or 'none is there'}"
+            )
+
+
+class ReplayBufferWriter:
+    """Writes beside the target and renames at the end: a reader sees a whole buffer or none.
+
+    Use as a context manager; an exception leaves an existing buffer untouched and nothing half-written.
+    """
+
+    def __init__(self, path: str | Path, meta: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self._partial = self.path.with_name(f".partial-{self.path.name}")
+        self._meta = dict(meta)
+        self._ends: list[int] = []
+        self._arrays: dict[str, zarr.Array[Any]] = {}
+
+    def __enter__(self) -> ReplayBufferWriter:
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        self._root = zarr.open_group(self._partial, mode="w", zarr_format=2)
+        self._data = self._root.create_group("data")
+        self._root.attrs[ATTRIBUTE] = self._meta
+        return self
+
+    def append_episode(self, streams: Mapping[str, NDArray[Any]]) -> None:
+        """Append one episode, key -> (T, ...); the same keys and shapes every time."""
+        lengths = {len(values) for values in streams.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            sizes = {key: len(values) for key, values in streams.items()}
+            raise ReplayBufferError(f"all streams of an episode must have the same number of ticks, got {sizes}")
+        if not self._arrays:
+            self._arrays = {key: self._create(key, values) for key, values in streams.items()}
+        if set(streams) != set(self._arrays):
+            raise ReplayBufferError(f"this episode has {sorted(streams)}, the ones before have {sorted(self._arrays)}")
+        for key, values in streams.items():
+            self._arrays[key].append(values.astype(self._arrays[key].dtype, copy=False))
+        self._ends.append((self._ends[-1] if self._ends else 0) + lengths.pop())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is not None or not self._ends:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            if kind is None:
+                raise ReplayBufferError(f"there is no episode to write to {self.path}")
+            return
+        ends = np.asarray(self._ends, np.int64)
+        self._root.create_group("meta").create_array("episode_ends", data=ends, compressors=compressor())
+        zarr.consolidate_metadata(self._partial, zarr_format=2)
+        if self.path.exists():
+            old = self.path.with_name(f".old-{self.path.name}")
+            shutil.rmtree(old, ignore_errors=True)
+            self.path.rename(old)
+            self._partial.rename(self.path)
+            shutil.rmtree(old)
+        else:
+            self._partial.rename(self.path)
+
+    def _create(self, key: str, values: NDArray[Any]) -> zarr.Array[Any]:
+        row_bytes = max(int(values[:1].nbytes), 1)
+        rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, 4096))
+        return self._data.create_array(
+            key, shape=(0, *values.shape[1:]), chunks=(rows, *values.shape[1:]), dtype=values.dtype,
+            compressors=compressor(),
+        )
+
+
+def zip_replay_buffer(path: str | Path) -> Path:
+    """<name>.zarr -> <name>.zarr.zip beside it, uncompressed members (the chunks already are); returns its path."""
+    path = Path(path)
+    target = path.with_name(path.name + ".zip")
+    partial = path.with_name(f".partial-{target.name}")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(path).as_posix())
+    partial.replace(target)
+    return target
