@@ -1,0 +1,173 @@
+"""The command line: every stage of the pipeline under one name.
+
+Each command imports what it needs when it is called, so that `ladle --help` answers at once and a machine without
+torch can still extract and label.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ladle.script import run_script
+
+app = typer.Typer(
+    name="ladle",
+    help="From a rosbag of a person showing a robot a task to the robot doing it by itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True}
+Task = Annotated[str, typer.Option(help="Task name or path of a task file.")]
+
+
+class ControllerName(str, Enum):
+    """How motion reaches the arm."""
+
+    JTC = "jtc"
+    RUCKIG = "ruckig"
+
+
+class RobotName(str, Enum):
+    """Whether the arm is simulated."""
+
+    SIM = "sim"
+    FRANKA = "franka"
+
+
+class Storage(str, Enum):
+    """File format of a recorded bag."""
+
+    MCAP = "mcap"
+    DB3 = "db3"
+
+
+def main() -> None:
+    """Entry point of `ladle`."""
+    run_script(app)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Argument(help="Where the bags and data.csv go.")],
+    demonstrations: Annotated[int, typer.Option(min=1, help="How many to record.")] = 50,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first training scene.")] = 0,
+    storage: Annotated[Storage, typer.Option(help="File format of the bags.")] = Storage.MCAP,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Let the simulated expert scoop, and record ROS 2 bags of it."""
+    from simulation.record import record_demonstrations
+
+    record_demonstrations(output, demonstrations, first_seed=first_seed, storage=storage.value, workers=workers)
+
+
+@app.command()
+def extract(
+    path_load: Annotated[Path, typer.Option(help="Folder with numbered bags, or one bag.")],
+    path_save: Annotated[Path, typer.Option(help="Folder of episodes to write.")],
+    task: Task = "scoop",
+    override: Annotated[bool, typer.Option(help="Replace episodes that are already there.")] = False,
+    annotations: Annotated[bool, typer.Option(help="Only bring the labels to the ticks.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+) -> None:
+    """Turn bags into episodes aligned in time."""
+    from ladle.task import load_task
+    from read_sensors_utils.extract import extract_all, interpolate_annotations
+
+    if annotations:
+        interpolate_annotations(path_save, load_task(task))
+    else:
+        extract_all(path_load, path_save, load_task(task), override=override, workers=workers)
+
+
+@app.command(context_settings=FORWARD, add_help_option=False)
+def annotate(context: typer.Context) -> None:
+    """Label the frames of the colour videos by keyboard."""
+    from annotator.annotator_parsor import annotate as run
+
+    run(context.args)
+
+
+@app.command(context_settings=FORWARD, add_help_option=False)
+def convert(context: typer.Context) -> None:
+    """Turn labelled episodes into a replay buffer."""
+    from training.real_data_conversion import convert as run
+
+    run(context.args)
+
+
+@app.command("train-classifier", context_settings=FORWARD, add_help_option=False)
+def train_classifier(context: typer.Context) -> None:
+    """Train the stage classifier (Hydra overrides: key=value)."""
+    from training.train_classifier import run
+
+    run(context.args)
+
+
+@app.command(context_settings=FORWARD, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train the diffusion policy (Hydra overrides: key=value)."""
+    from training.train import run
+
+    run(context.args)
+
+
+@app.command()
+def up(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder of the policy.")],
+    task: Task = "scoop",
+    controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
+    robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
+) -> None:
+    """Start the nodes of the deployment, as `ros2 launch ladle_bringup deploy.launch.py` does."""
+    from app.up import bring_up
+
+    bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value)
+
+
+@app.command("eval")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder of the policy.")],
+    scenes: Annotated[int, typer.Option(min=1, help="How many unseen scenes.")] = 10,
+    first_scene: Annotated[int, typer.Option(help="Seed of the first evaluation scene.")] = 0,
+    controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
+    controls: Annotated[bool, typer.Option(help="Also run the blind and the replay policy.")] = False,
+    dataset: Annotated[Path | None, typer.Option(help="Episodes for the replay policy.")] = None,
+    output: Annotated[Path, typer.Option(help="Where eval_log.json and the videos go.")] = Path("eval_output"),
+    seed: Annotated[int, typer.Option(help="Seed of the policy's noise.")] = 0,
+) -> None:
+    """Close the loop in the simulator through ROS 2 and count the successes."""
+    from app.evaluation import evaluate as run
+
+    run(checkpoint, scenes=scenes, first_scene=first_scene, controller=controller.value, controls=controls,
+        dataset=dataset, output=output, seed=seed)
+
+
+@app.command(context_settings=FORWARD, add_help_option=False)
+def analyse(context: typer.Context) -> None:
+    """Compare predicted with recorded action chunks over one episode."""
+    from analysis.predictions.robot_dataset import analyse as run
+
+    run(context.args)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo_output"),
+    quick: Annotated[bool, typer.Option(help="Every stage on a few episodes and steps, in minutes.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the training and of the evaluation scenes.")] = 0,
+    controls: Annotated[bool, typer.Option(help="Also run the blind and the replay policy.")] = False,
+) -> None:
+    """The whole loop on this machine: demonstrations, bags, labels, training, ROS 2, analysis."""
+    from app.demo import run_demo
+
+    run_demo(output, quick=quick, seed=seed, controls=controls)
+
+
+if __name__ == "__main__":
+    main()

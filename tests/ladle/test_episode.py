@@ -1,0 +1,91 @@
+"""The folder of episodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ladle.episode import EEF_FILE, TARGET_FILE, EpisodeFolder
+from ladle.errors import EpisodeError
+
+
+def write(folder: EpisodeFolder, number: int, steps: int = 5, override: bool = False) -> None:
+    """A small episode without images."""
+    with folder.writer(number, override=override) as writer:
+        decision = np.arange(steps) * 0.1 + 0.05
+        np.savez(writer.stamps, decision_s=decision, observation_s=decision - 0.02,
+                 joints=np.full((steps, 7), float(number)), target_joints=np.zeros((steps, 7)))
+        poses = np.tile([0, 0, 0, 0, 0, 0, 1.0], (steps, 1))
+        np.save(writer.folder("actions") / EEF_FILE, poses)
+        np.save(writer.folder("actions") / TARGET_FILE, poses)
+        (writer.folder("videos") / "1.mp4").write_bytes(b"x")
+        (writer.folder("actions") / "episode.json").write_text(json.dumps({"index": number}))
+
+
+def test_numbers_survive_gaps_and_order(tmp_path: Path) -> None:
+    """Episodes 10, 0 and 2 are 0, 2 and 10, each with its own data."""
+    folder = EpisodeFolder(tmp_path)
+    for number in (10, 0, 2):
+        write(folder, number)
+    assert folder.numbers() == [0, 2, 10]
+    assert [float(folder.load(n).joints[0, 0]) for n in folder.numbers()] == [0.0, 2.0, 10.0]
+
+
+def test_a_failure_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    """An episode that could not be finished is not there at all."""
+    folder = EpisodeFolder(tmp_path)
+    with pytest.raises(RuntimeError), folder.writer(3) as writer:
+        (writer.folder("videos") / "1.mp4").write_bytes(b"x")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kill_while_writing_is_named_and_the_next_run_finishes(tmp_path: Path) -> None:
+    """After kill -9 the episode counts as interrupted, and writing it again works."""
+    program = f"""
+import time
+from ladle.episode import EpisodeFolder
+with EpisodeFolder({str(tmp_path)!r}).writer(4) as writer:
+    (writer.folder("videos") / "1.mp4").write_bytes(b"x")
+    print("there", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"there\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    folder = EpisodeFolder(tmp_path)
+    assert folder.numbers() == []
+    assert folder.incomplete() == {4: "extraction was interrupted"}
+    with pytest.raises(EpisodeError, match="interrupted"):
+        folder.load(4)
+    write(folder, 4)
+    assert folder.numbers() == [4]
+    assert folder.incomplete() == {}
+
+
+def test_an_episode_is_replaced_only_on_request(tmp_path: Path) -> None:
+    """The second writer is refused without override and replaces everything with it."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    with pytest.raises(EpisodeError, match="--override"):
+        write(folder, 0, steps=7)
+    write(folder, 0, steps=7, override=True)
+    assert len(folder.load(0)) == 7
+
+
+def test_arrays_of_different_length_are_refused(tmp_path: Path) -> None:
+    """To construct is to validate."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / EEF_FILE, np.tile([0, 0, 0, 0, 0, 0, 1.0], (4, 1)))
+    with pytest.raises(EpisodeError, match="one clock"):
+        folder.load(0)

@@ -1,0 +1,75 @@
+"""The replay buffer on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from ladle.errors import ReplayBufferError
+from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter, zip_replay_buffer
+
+
+def write(path: Path, lengths: tuple[int, ...] = (3, 5)) -> None:
+    """A small buffer whose rows count up."""
+    with ReplayBufferWriter(path, {"task": "x"}) as writer:
+        for n in lengths:
+            image = np.full((n, 4, 6, 3), n, np.uint8)
+            writer.append_episode({"camera_1": image, "eef": np.arange(n * 7, dtype=np.float32).reshape(n, 7)})
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_was_written_is_read_from_folder_and_zip(tmp_path: Path, zipped: bool) -> None:
+    """Rows, ends and meta come back."""
+    path = tmp_path / "a.zarr"
+    write(path)
+    buffer = ReplayBuffer.open(zip_replay_buffer(path) if zipped else path)
+    assert buffer.keys() == ["camera_1", "eef"]
+    assert buffer.episode_ends.tolist() == [3, 8]
+    assert buffer.meta == {"task": "x"}
+    rows = buffer["camera_1"][buffer.episode_slice(1)]
+    assert rows.shape == (5, 4, 6, 3)
+    assert np.all(rows == 5)
+
+
+def test_the_original_code_can_read_it(tmp_path: Path) -> None:
+    """Format 2 with a codec that every zarr has, groups data and meta."""
+    write(tmp_path / "a.zarr")
+    root = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    assert root.metadata.zarr_format == 2
+    assert '"id": "blosc"' in (tmp_path / "a.zarr/data/eef/.zarray").read_text()
+
+
+def test_a_failure_leaves_the_old_buffer_and_nothing_half_written(tmp_path: Path) -> None:
+    """An exception in the middle of writing changes nothing."""
+    path = tmp_path / "a.zarr"
+    write(path)
+    with pytest.raises(RuntimeError), ReplayBufferWriter(path, {}) as writer:
+        writer.append_episode({"eef": np.zeros((2, 7), np.float32)})
+        raise RuntimeError
+    assert ReplayBuffer.open(path).n_steps == 8
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_streams_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    """Arrays that do not share one clock never reach the disk."""
+    with pytest.raises(ReplayBufferError, match="'eef': 2"), ReplayBufferWriter(tmp_path / "a.zarr", {}) as writer:
+        writer.append_episode({"eef": np.zeros((2, 7)), "action": np.zeros((3, 7))})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_replay_buffer_is_named(tmp_path: Path) -> None:
+    """The message says what is missing."""
+    (tmp_path / "b.zarr").mkdir()
+    with pytest.raises(ReplayBufferError, match=r"b\.zarr"):
+        ReplayBuffer.open(tmp_path / "b.zarr")
+    with pytest.raises(ReplayBufferError, match="no replay buffer at"):
+        ReplayBuffer.open(tmp_path / "c.zarr")
+
+
+def test_the_genuine_pusht_store_opens(shared_data: Path) -> None:
+    """The data set of the paper: 206 episodes, 25 650 steps."""
+    buffer = ReplayBuffer.open(shared_data / "pusht_cchi_v7_replay.zarr")
+    assert (buffer.n_episodes, buffer.n_steps) == (206, 25650)
