@@ -76,11 +76,13 @@ def extract(
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
 ) -> None:
     """Turn bags into episodes aligned in time."""
+    from ladle.episode import EpisodeFolder
     from ladle.task import load_task
-    from read_sensors_utils.extract import extract_all, interpolate_annotations
+    from read_sensors_utils.annotations import interpolate_labels
+    from read_sensors_utils.extract_all import extract_all
 
     if annotations:
-        interpolate_annotations(path_save, load_task(task))
+        interpolate_labels(EpisodeFolder(path_save), load_task(task), required=True)
     else:
         extract_all(path_load, path_save, load_task(task), override=override, workers=workers)
 

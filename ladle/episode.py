@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,7 +158,9 @@ class EpisodeFolder:
             raise EpisodeError(f"episode {number} in {self.root} is missing or half-made ({reason}); {REMEDY}")
         try:
             return self._load(number)
-        except (FileNotFoundError, KeyError) as error:
+        except EpisodeError:
+            raise
+        except (FileNotFoundError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise EpisodeError(f"episode {number} in {self.root} is damaged: {error}; {REMEDY} --override") from error
 
     def stamps(self, number: int) -> dict[str, NDArray[Any]]:

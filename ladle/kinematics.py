@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -43,12 +43,12 @@ class KinematicChain:
     lower_rad: Array
     upper_rad: Array
     revolute: NDArray[np.bool_]
-    axes: Array
-    constant: Array
-    sine: Array
-    versine: Array
-    linear: Array
-    tip: Array
+    axes: Array = field(repr=False)
+    constant: Array = field(repr=False)
+    sine: Array = field(repr=False)
+    versine: Array = field(repr=False)
+    linear: Array = field(repr=False)
+    tip: Array = field(repr=False)
 
     @classmethod
     def from_urdf(cls, urdf_text: str, base_frame: str, tip_frame: str) -> KinematicChain:
@@ -112,7 +112,7 @@ class KinematicChain:
         found = [self._solve(target[:3], rotation, start, posture) for start in self._starts(seed, posture, restarts)]
         solutions = [q for q in found if q is not None]
         if not solutions:
-            where = np.array2string(target, precision=3, separator=", ")
+            where = np.array2string(target, precision=3, separator=", ", suppress_small=True, max_line_width=200)
             raise KinematicsError(f"{self.tip_frame} cannot reach {where} (metres, xyzw in {self.base_frame}) within "
                                   f"the joint limits from the seed and {restarts} restarts; move the pose closer")
         return min(solutions, key=lambda q: float(np.abs(q - seed).max()))
@@ -220,8 +220,8 @@ def _path(urdf_text: str, base_frame: str, tip_frame: str) -> list[ElementTree.E
     while frame != base_frame:
         joint = by_child.get(frame)
         if joint is None or len(joints) > len(links):
-            raise KinematicsError(f"the URDF joins no chain from {base_frame!r} down to {tip_frame!r}; going up from the "
-                                  f"tip ends at {frame!r}, so name a base at or below it")
+            raise KinematicsError(f"the URDF joins no chain from {base_frame!r} down to {tip_frame!r}; going up from "
+                                  f"the tip ends at {frame!r}, so name a base at or below it")
         joints.insert(0, joint)
         frame = _attribute(joint, "parent", "link", "")
     return joints
@@ -240,13 +240,13 @@ def _build(joints: list[ElementTree.Element], base_frame: str, tip_frame: str) -
         if kind == "fixed":
             continue
         if kind not in {"revolute", "continuous", "prismatic"} or joint.find("mimic") is not None:
-            raise KinematicsError(f"joint {name!r} between {base_frame!r} and {tip_frame!r} is of type {kind!r} or mimics "
-                                  "another; expected revolute, continuous, prismatic or fixed joints")
+            raise KinematicsError(f"joint {name!r} between {base_frame!r} and {tip_frame!r} is of type {kind!r} or "
+                                  "mimics another; expected revolute, continuous, prismatic or fixed joints")
         axis = np.array(_numbers(_attribute(joint, "axis", "xyz", "1 0 0")))
         axis = axis / np.linalg.norm(axis)
         names.append(name)
-        limits.append((-np.inf, np.inf) if kind == "continuous" else
-                      (float(_attribute(joint, "limit", "lower", "0")), float(_attribute(joint, "limit", "upper", "0"))))
+        lower, upper = (float(_attribute(joint, "limit", side, "0")) for side in ("lower", "upper"))
+        limits.append((-np.inf, np.inf) if kind == "continuous" else (lower, upper))
         revolute.append(kind != "prismatic")
         axes.append(axis)
         terms.append(_terms(before, axis, kind != "prismatic"))

@@ -170,9 +170,12 @@ def zip_replay_buffer(path: str | Path) -> Path:
     path = Path(path)
     target = path.with_name(path.name + ".zip")
     partial = path.with_name(f".partial-{target.name}")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                archive.write(file, file.relative_to(path).as_posix())
-    partial.replace(target)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for file in sorted(path.rglob("*")):
+                if file.is_file():
+                    archive.write(file, file.relative_to(path).as_posix())
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return target

@@ -1,0 +1,1 @@
+"""What would the policy do? Asked of recorded data, before it is let near the arm."""

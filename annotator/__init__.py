@@ -1,0 +1,1 @@
+"""Frames of an episode -> one stage label per frame."""

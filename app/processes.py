@@ -1,0 +1,130 @@
+"""Child processes that end with us, in order, and leave nothing behind."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+log = logging.getLogger("ladle.up")
+
+INTERRUPT_PATIENCE_S = 15.0
+TERMINATE_PATIENCE_S = 3.0
+POLL_S = 0.02
+SHARED_MEMORY = Path("/dev/shm")
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildProcess:
+    """One started process with its name and, if wanted, its log file."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str],
+                 log_path: Path | None) -> None:
+        self.name, self.log_path = name, log_path
+        output = log_path.open("wb") if log_path is not None else None
+        try:
+            # An own session: Ctrl-C in a terminal reaches us alone, and we end the children in order.
+            self._process = subprocess.Popen(
+                command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT if output is not None else None, start_new_session=True,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None)
+        finally:
+            if output is not None:
+                output.close()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it has ended within the time."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the process alone; its own children end with it."""
+        if self.exit_code is None:
+            self._process.send_signal(number)
+
+    def last_words(self) -> str:
+        """The last line that it wrote to its log."""
+        if self.log_path is None or not self.log_path.is_file():
+            return ""
+        lines = self.log_path.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+
+def stop(children: Sequence[ChildProcess]) -> bool:
+    """End processes one after the other, gently first; True when none had to be killed."""
+    gentle = True
+    for child in children:
+        if child.exit_code is not None:
+            continue
+        child.send(signal.SIGINT)
+        if child.wait(INTERRUPT_PATIENCE_S):
+            continue
+        child.send(signal.SIGTERM)
+        if not child.wait(TERMINATE_PATIENCE_S):
+            log.warning("%s does not end; killing it", child.name)
+            child.send(signal.SIGKILL)
+            child.wait(TERMINATE_PATIENCE_S)
+            gentle = False
+    return gentle
+
+
+def wait_for_any(children: Sequence[ChildProcess], timeout_s: float) -> ChildProcess | None:
+    """The first that ends within the time, or None."""
+    until_s = time.monotonic() + timeout_s
+    while True:
+        ended = next((child for child in children if child.exit_code is not None), None)
+        if ended is not None or time.monotonic() >= until_s:
+            return ended
+        time.sleep(POLL_S)
+
+
+def remove_orphaned_shared_memory(created_since_s: float) -> None:
+    """Fast DDS segments that a killed process left: newer than the run, ours, and mapped by no process any more.
+
+    Args:
+        created_since_s: wall-clock time (seconds since the epoch) of the run's start.
+    """
+    if not SHARED_MEMORY.is_dir():
+        return
+    mapped = _mapped_paths()
+    for path in [*SHARED_MEMORY.glob("fastdds_*"), *SHARED_MEMORY.glob("sem.fastdds_*")]:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            if status.st_uid == os.getuid() and status.st_ctime >= created_since_s and str(path) not in mapped:
+                path.unlink()
+
+
+def _mapped_paths() -> set[str]:
+    found: set[str] = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            text = maps.read_text()
+        except OSError:
+            continue
+        found |= {line.split(maxsplit=5)[5] for line in text.splitlines() if "/dev/shm/" in line}
+    return found
+
+
+def _end_with_parent() -> None:
+    """In the child before exec: SIGTERM when the parent dies, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,192 @@
+"""One camera while its recording is replayed: every frame into the videos, the frame of every tick kept lossless.
+
+Memory holds one frame, a few that wait for the frame rate to be known, and one block of ticks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ladle.episode import EpisodeWriter
+from ladle.errors import BagError
+from ladle.images import depth_view, to_task_size
+from ladle.replay_buffer import compressor
+from ladle.task import CameraConfig
+from read_sensors_utils.decode import decode_image
+from read_sensors_utils.videos import VideoWriter
+
+FRAMES_TO_MEASURE_RATE = 16
+TICKS_A_BLOCK = 16
+
+
+class CameraRecorder:
+    """Takes frames and ticks in the order of receipt.
+
+    Attributes:
+        header_ns, receive_ns: stamps of the frames so far.
+        tick_frames: index of the frame shown at each tick so far.
+        source_size_px: (width, height) of the sensor's images; (0, 0) before the first.
+    """
+
+    def __init__(self, key: str, camera: CameraConfig, topic: str, writer: EpisodeWriter) -> None:
+        self.key = key
+        self.camera = camera
+        self.topic = topic
+        self.header_ns: list[int] = []
+        self.receive_ns: list[int] = []
+        self.tick_frames: list[int] = []
+        self.source_size_px = (0, 0)
+        self._newest = -1
+        self._newest_image: NDArray[Any] | None = None
+        self._newest_at_task_size: NDArray[Any] | None = None
+        self._ticks = TickFrames(writer.frames, camera.ticks_key or key)
+        self._videos = _CameraVideos(key, camera, writer)
+
+    def add(self, message: Any, header_ns: int, receive_ns: int) -> None:
+        """Take in the next frame.
+
+        Raises:
+            BagError: it cannot be decoded, or its size differs from the frames before.
+        """
+        image = decode_image(message, self.camera, self.topic)
+        size_px = (int(image.shape[1]), int(image.shape[0]))
+        if self.source_size_px not in ((0, 0), size_px):
+            raise BagError(f"{self.topic}: the image size changes from {self.source_size_px} to {size_px} within the "
+                           "recording; cut it into two")
+        self.source_size_px = size_px
+        self._videos.add(image, receive_ns)
+        self.header_ns.append(header_ns)
+        self.receive_ns.append(receive_ns)
+        # Newest means captured last: a frame that was overtaken on its way does not replace the one shown.
+        # Without stamps (0) the order of receipt is all there is.
+        if self._newest < 0 or header_ns > self.header_ns[self._newest] or header_ns == self.newest_header_ns == 0:
+            self._newest = len(self.header_ns) - 1
+            self._newest_image, self._newest_at_task_size = image, None
+
+    @property
+    def newest_header_ns(self) -> int:
+        """Header stamp of the frame that is shown now."""
+        return self.header_ns[self._newest]
+
+    @property
+    def newest_receive_ns(self) -> int:
+        """Receive stamp of the frame that is shown now."""
+        return self.receive_ns[self._newest]
+
+    def tick(self) -> None:
+        """Keep the frame that is shown now as the next tick's."""
+        if self._newest_at_task_size is None:
+            assert self._newest_image is not None
+            self._newest_at_task_size = np.asarray(to_task_size(self._newest_image, self.camera))
+        self.tick_frames.append(self._newest)
+        self._ticks.append(self._newest_at_task_size)
+
+    def finish(self, n_ticks: int) -> None:
+        """Close the files; ticks beyond n_ticks are dropped."""
+        del self.tick_frames[n_ticks:]
+        self._ticks.finish(n_ticks)
+        self._videos.close()
+
+    def abort(self) -> None:
+        """Close what is open after an error; the files are about to be removed."""
+        self._videos.abort()
+
+
+class TickFrames:
+    """Appends to one array of the episode's zarr group, block by block: key -> (T, H, W[, C])."""
+
+    def __init__(self, group_path: Path, key: str) -> None:
+        self._group_path = group_path
+        self._key = key
+        self._block: list[NDArray[Any]] = []
+        self._array: zarr.Array[Any] | None = None
+
+    def append(self, image: NDArray[Any]) -> None:
+        """One more tick, (H, W[, C])."""
+        self._block.append(image)
+        if len(self._block) == TICKS_A_BLOCK:
+            self._flush()
+
+    def finish(self, n_ticks: int) -> None:
+        """Write what is left and cut to n_ticks."""
+        self._flush()
+        if self._array is not None and self._array.shape[0] > n_ticks:
+            self._array.resize((n_ticks, *self._array.shape[1:]))
+
+    def _flush(self) -> None:
+        if not self._block:
+            return
+        block = np.stack(self._block)
+        self._block.clear()
+        if self._array is None:
+            group = zarr.open_group(self._group_path, mode="a", zarr_format=2)
+            self._array = group.create_array(
+                self._key, shape=(0, *block.shape[1:]), chunks=(TICKS_A_BLOCK, *block.shape[1:]), dtype=block.dtype,
+                compressors=compressor(),
+            )
+        self._array.append(block)
+
+
+class _CameraVideos:
+    """videos/N/<i>.mp4 (and <i>_depth.mkv) and numpy/N/<i>.npy, where i is the number in the camera's key."""
+
+    def __init__(self, key: str, camera: CameraConfig, writer: EpisodeWriter) -> None:
+        self._camera = camera
+        self._name = video_name(key)
+        self._videos = writer.folder("videos")
+        self._first_images = writer.folder("numpy")
+        self._waiting: list[tuple[NDArray[Any], int]] | None = []
+        self._view: VideoWriter | None = None
+        self._ticks: VideoWriter | None = None
+
+    def add(self, image: NDArray[Any], receive_ns: int) -> None:
+        if self._waiting is None:
+            self._write(image)
+            return
+        self._waiting.append((image, receive_ns))
+        if len(self._waiting) == FRAMES_TO_MEASURE_RATE:
+            self._start()
+
+    def close(self) -> None:
+        if self._waiting:
+            self._start()
+        for video in (self._view, self._ticks):
+            if video is not None:
+                video.close()
+
+    def abort(self) -> None:
+        for video in (self._view, self._ticks):
+            if video is not None:
+                video.abort()
+
+    def _start(self) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        stamps_ns = np.array([receive_ns for _, receive_ns in waiting], np.int64)
+        period_ns = float(np.median(np.diff(stamps_ns))) if len(stamps_ns) > 1 else 0.0
+        rate_hz = round(1e9 / period_ns, 1) if period_ns > 0 else self._camera.rate_hz
+        is_depth = self._camera.kind == "depth"
+        self._view = VideoWriter(self._videos / f"{self._name}.mp4", "gray" if is_depth else "rgb24", rate_hz)
+        if is_depth:
+            self._ticks = VideoWriter(self._videos / f"{self._name}_depth.mkv", "gray16le", rate_hz)
+        first = waiting[0][0]
+        shown = np.repeat(depth_view(first, self._camera)[..., None], 3, axis=2) if is_depth else first
+        np.save(self._first_images / f"{self._name}.npy", shown)
+        for image, _ in waiting:
+            self._write(image)
+
+    def _write(self, image: NDArray[Any]) -> None:
+        assert self._view is not None
+        self._view.write(image if self._ticks is None else depth_view(image, self._camera))
+        if self._ticks is not None:
+            self._ticks.write(image)
+
+
+def video_name(key: str) -> str:
+    """camera_1 -> "1"; a key without a number keeps its whole name."""
+    digits = key.rsplit("_", 1)[-1]
+    return digits if digits.isdigit() else key

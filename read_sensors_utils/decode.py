@@ -1,0 +1,137 @@
+"""Messages -> numpy: images, joint positions, header stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import BagError
+from ladle.task import CameraConfig
+
+# encoding -> (dtype, channels, conversion to RGB for cv2.cvtColor)
+COLOR_ENCODINGS: dict[str, tuple[type[np.generic], int, int | None]] = {
+    "rgb8": (np.uint8, 3, None),
+    "bgr8": (np.uint8, 3, cv2.COLOR_BGR2RGB),
+    "rgba8": (np.uint8, 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    "mono8": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
+}
+DEPTH_ENCODINGS: dict[str, type[np.generic]] = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
+PNG_SIGNATURE = b"\x89PNG\r\n"
+
+
+def header_ns(message: Any) -> int:
+    """The header stamp in ns; 0 where the message has none or the driver did not fill it in."""
+    header = getattr(message, "header", None)
+    return 0 if header is None else int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def decode_image(message: Any, camera: CameraConfig, topic: str) -> NDArray[Any]:
+    """Image or CompressedImage -> colour (H, W, 3) uint8 RGB, or depth (H, W) uint16 ticks.
+
+    Raises:
+        BagError: an encoding that does not fit the camera's kind, or bytes that are no image.
+    """
+    if hasattr(message, "encoding"):
+        return _raw_color(message, topic) if camera.kind == "color" else _raw_depth(message, camera, topic)
+    return _compressed(message, camera, topic)
+
+
+def joint_positions(message: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
+    """(n,) rad in the order of `names`, or None if the message does not speak of all of them.
+
+    Reads sensor_msgs/JointState by name, franka_msgs' nested measured_joint_state by name (by order where it carries
+    none), and a robot state with a flat q (the arm's joints in their own order).
+    """
+    nested = getattr(message, "measured_joint_state", None)
+    if nested is not None:
+        return _by_name(nested, names) if len(nested.name) else _in_order(nested.position, names)
+    if hasattr(message, "q"):
+        return _in_order(message.q, names)
+    return _by_name(message, names)
+
+
+def joint_names_in(message: Any) -> list[str]:
+    """The joint names that a message carries, for messages to people."""
+    nested = getattr(message, "measured_joint_state", message)
+    return list(getattr(nested, "name", []))
+
+
+def can_hold_joints(message: Any) -> bool:
+    """Whether the message is of a kind that `joint_positions` reads."""
+    return any(hasattr(message, field) for field in ("measured_joint_state", "q")) or (
+        hasattr(message, "name") and hasattr(message, "position")
+    )
+
+
+def _by_name(state: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
+    places = {name: place for place, name in enumerate(state.name)}
+    position = state.position
+    if any(name not in places or places[name] >= len(position) for name in names):
+        return None
+    return _finite(np.array([position[places[name]] for name in names], dtype=np.float64))
+
+
+def _in_order(position: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
+    return _finite(np.array(position, dtype=np.float64)) if len(position) == len(names) else None
+
+
+def _finite(position: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    return position if bool(np.all(np.isfinite(position))) else None
+
+
+def _raw_color(message: Any, topic: str) -> NDArray[np.uint8]:
+    if message.encoding not in COLOR_ENCODINGS:
+        raise BagError(f"{topic} has encoding {message.encoding!r}, but a colour camera is read from "
+                       f"{', '.join(COLOR_ENCODINGS)}; is it the topic of another camera?")
+    dtype, channels, conversion = COLOR_ENCODINGS[message.encoding]
+    image = _pixels(message, np.dtype(dtype), channels, topic)
+    return image if conversion is None else np.asarray(cv2.cvtColor(image, conversion), np.uint8)
+
+
+def _raw_depth(message: Any, camera: CameraConfig, topic: str) -> NDArray[np.uint16]:
+    if message.encoding not in DEPTH_ENCODINGS:
+        raise BagError(f"{topic} has encoding {message.encoding!r}, but a depth camera is read from "
+                       f"{', '.join(DEPTH_ENCODINGS)}; is it the topic of another camera?")
+    image = _pixels(message, np.dtype(DEPTH_ENCODINGS[message.encoding]), 1, topic)
+    return image if image.dtype == np.uint16 else _ticks_from_metres(image, camera)
+
+
+def _pixels(message: Any, dtype: np.dtype[Any], channels: int, topic: str) -> NDArray[Any]:
+    """Rows may be padded (step) and their bytes may be big-endian."""
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    row_bytes = width * channels * dtype.itemsize
+    data = np.frombuffer(message.data, np.uint8)
+    if step < row_bytes or data.size < height * step or height * width == 0:
+        raise BagError(f"{topic}: an image of {width}x{height} {message.encoding} needs {height} rows of at least "
+                       f"{row_bytes} bytes, got {data.size} bytes with step {step}")
+    rows = data[: height * step].reshape(height, step)[:, :row_bytes]
+    order = ">" if message.is_bigendian else "<"
+    image = np.ascontiguousarray(rows).view(dtype.newbyteorder(order)).astype(dtype, copy=False)
+    return image.reshape(height, width, channels) if channels > 1 else image.reshape(height, width)
+
+
+def _ticks_from_metres(depth_m: NDArray[Any], camera: CameraConfig) -> NDArray[np.uint16]:
+    assert camera.depth_scale_m is not None
+    ticks = np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0) / camera.depth_scale_m
+    # What does not fit into 16 bits is out of range, hence invalid.
+    return np.where((ticks < 0) | (ticks > np.iinfo(np.uint16).max), 0, np.rint(ticks)).astype(np.uint16)
+
+
+def _compressed(message: Any, camera: CameraConfig, topic: str) -> NDArray[Any]:
+    data = bytes(message.data)
+    if camera.kind == "color":
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if image is None:
+            raise BagError(f"{topic}: a message of format {message.format!r} is no JPEG or PNG image")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    # compressedDepth puts a 12-byte header before the PNG.
+    start = data.find(PNG_SIGNATURE, 0, 64)
+    image = cv2.imdecode(np.frombuffer(data[start:], np.uint8), cv2.IMREAD_UNCHANGED) if start >= 0 else None
+    if image is None or image.dtype != np.uint16 or image.ndim != 2:
+        raise BagError(f"{topic}: depth is read from 16-bit PNG (16UC1 compressedDepth), got format {message.format!r}")
+    return np.asarray(image)

@@ -1,0 +1,150 @@
+"""One recording -> one episode.
+
+The messages are replayed once; what depends on the whole recording (clock offsets, joints at the ticks, forward
+kinematics) is computed at the end from the stamps and joints alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.episode import (
+    DESCRIPTION_FILE,
+    EEF_FILE,
+    LABELS_FILE,
+    MASS_FILE,
+    TARGET_FILE,
+    TICK_LABELS_FILE,
+    EpisodeFolder,
+    EpisodeWriter,
+)
+from ladle.errors import TaskError
+from ladle.kinematics import KinematicChain
+from ladle.observation_time import StreamStamps, observation_time_s
+from ladle.pose import make_continuous
+from ladle.task import TaskConfig
+from read_sensors_utils.annotations import labels_at_ticks
+from read_sensors_utils.bags import Bag
+from read_sensors_utils.description import describe
+from read_sensors_utils.find_bags import BagSource
+from read_sensors_utils.replay import JOINTS, Replay, seconds
+from read_sensors_utils.streams import find_topics, read_chain
+from read_sensors_utils.ticks import joints_measured, joints_seen
+
+log = logging.getLogger("ladle.extract")
+
+STALE_S = 0.5
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The ticks of an episode: (T,) decision and observation times in seconds from the bag's start."""
+
+    decision_s: Floats
+    observation_s: Floats
+
+
+def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass_g: float | None, *,
+                override: bool = False) -> int:
+    """Extract one recording into the folder; returns the number of ticks.
+
+    The episode appears whole or not at all. Labels that people made stay, if they still fit the frames.
+
+    Raises:
+        BagError: the recording cannot be read or lacks what the task needs.
+        KinematicsError: the robot description lacks the task's frames.
+    """
+    require_extractable(task)
+    with Bag(source) as bag:
+        topics = find_topics(bag, task)
+        chain = read_chain(bag, task)
+        labels = folder.frame_labels(source.number)
+        with folder.writer(source.number, override=override) as writer:
+            replay = Replay(bag, task, topics, writer)
+            replay.run()
+            return _write(replay, chain, mass_g, labels, writer)
+
+
+def timeline(stamps: dict[str, StreamStamps], decisions_ns: list[int], start_ns: int) -> Timeline:
+    """Observation times of the decisions, by the rule that holds on the robot too."""
+    decision_s = seconds(np.array(decisions_ns, np.int64) - start_ns)
+    cameras = {name: stream for name, stream in stamps.items() if name != JOINTS}
+    times = [observation_time_s(float(decision), cameras, {JOINTS: stamps[JOINTS]}) for decision in decision_s]
+    assert all(time is not None for time in times), "a tick before the first sample"
+    return Timeline(decision_s, np.array(times, np.float64))
+
+
+def poses_of(chain: KinematicChain, joints_rad: Floats, names: tuple[str, ...]) -> Floats:
+    """(T, n) joints in the order of `names` -> (T, 7) metres and quaternion xyzw, sign-continuous."""
+    columns = [names.index(name) for name in chain.joint_names]
+    poses = chain.forward(joints_rad[:, columns])
+    return np.concatenate([poses[:, :3], make_continuous(poses[:, 3:])], axis=1)
+
+
+def require_extractable(task: TaskConfig) -> None:
+    """Raise TaskError for a task whose episodes cannot come from a recording."""
+    if task.joints is None:
+        raise TaskError(f"task {task.name} has no joints, so there is nothing to extract from a recording")
+    if task.action_source != "next_measured":
+        raise TaskError(f"task {task.name}: action_source {task.action_source} cannot be extracted; use next_measured")
+
+
+def _write(replay: Replay, chain: KinematicChain | None, mass_g: float | None, labels: NDArray[np.int64] | None,
+           writer: EpisodeWriter) -> int:
+    task, stamps = replay.task, replay.stamps()
+    assert task.joints is not None
+    ticks = timeline(stamps, replay.schedule.decisions_ns, replay.bag.start_ns)
+    joints = np.stack(replay.joints.positions_rad)
+    seen = joints_seen(stamps[JOINTS], joints, ticks.decision_s, ticks.observation_s)
+    target = joints_measured(stamps[JOINTS], joints, ticks.observation_s + task.period_s)
+    arrays: dict[str, NDArray[Any]] = {
+        "decision_s": ticks.decision_s, "observation_s": ticks.observation_s,
+        "age_s": ticks.decision_s - ticks.observation_s, "joints": seen, "target_joints": target,
+    }
+    for key, camera in replay.cameras.items():
+        arrays[f"frame_index_{key}"] = np.array(camera.tick_frames, np.int64)
+        arrays[f"header_ns_{key}"] = np.array(camera.header_ns, np.int64)
+        arrays[f"receive_ns_{key}"] = np.array(camera.receive_ns, np.int64)
+    _warn_if_stale(replay.bag.source.name, arrays["age_s"])
+    np.savez(writer.stamps, allow_pickle=False, **arrays)
+    actions = writer.folder("actions")
+    if chain is not None:
+        eef = poses_of(chain, seen, task.joints.names)
+        target_eef = poses_of(chain, target, task.joints.names)
+        # Both arrays belong to one motion, so they start on the same hemisphere.
+        target_eef[:, 3:] *= 1.0 if np.dot(eef[0, 3:], target_eef[0, 3:]) >= 0 else -1.0
+        np.save(actions / EEF_FILE, eef)
+        np.save(actions / TARGET_FILE, target_eef)
+    if mass_g is not None:
+        rows = np.column_stack([np.arange(len(seen)), np.full(len(seen), mass_g)])
+        np.savetxt(actions / MASS_FILE, rows, fmt=["%d", "%.6g"], header="tick mass_g")
+    if labels is not None:
+        _keep_labels(labels, arrays, task, writer.number, actions)
+    description = describe(replay.bag, task, replay.topics.joints, replay.cameras, arrays, replay.offsets_ns(),
+                           np.array(replay.joints.receive_ns, np.int64), mass_g)
+    (actions / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
+    return len(seen)
+
+
+def _keep_labels(labels: NDArray[np.int64], arrays: dict[str, NDArray[Any]], task: TaskConfig, number: int,
+                 actions: Path) -> None:
+    """Labels are people's work: a new extraction of the same recording takes them over."""
+    at_ticks = labels_at_ticks(labels, arrays, task, number)
+    np.save(actions / LABELS_FILE, labels)
+    np.save(actions / TICK_LABELS_FILE, at_ticks)
+
+
+def _warn_if_stale(name: str, age_s: Floats) -> None:
+    oldest_s = float(np.max(age_s))
+    if oldest_s > STALE_S:
+        log.warning("%s: at %d ticks the newest camera frame was older than %.1f s (up to %.2f s); the recording "
+                    "has gaps", name, int(np.sum(age_s > STALE_S)), STALE_S, oldest_s)

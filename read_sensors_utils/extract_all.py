@@ -1,0 +1,178 @@
+"""All recordings of a folder -> episodes, spread over processes."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from ladle.episode import EpisodeFolder
+from ladle.errors import BagError, EpisodeError, LadleError
+from ladle.script import one_line, set_up_logging
+from ladle.task import TaskConfig, task_from_text, task_text
+from read_sensors_utils.annotations import interpolate_labels
+from read_sensors_utils.extract import extract_bag, require_extractable
+from read_sensors_utils.find_bags import BagSource, find_bags
+from read_sensors_utils.masses import mass_of, read_masses
+
+log = logging.getLogger("ladle.extract")
+
+DEFAULT_WORKERS = 2
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy gives no number when a write falls short
+
+
+class DiskFullError(EpisodeError):
+    """There is no room for the episode."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers of the episodes that were made, that were there already, and that have tick labels now."""
+
+    extracted: tuple[int, ...]
+    skipped: tuple[int, ...]
+    labelled: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to extract. Plain data: it travels to another process."""
+
+    source: BagSource
+    task_text: str
+    root: Path
+    mass_g: float | None
+    override: bool
+
+
+def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override: bool = False,
+                workers: int = DEFAULT_WORKERS, on_done: Callable[[int, int], None] | None = None) -> Summary:
+    """Extract every recording that has no complete episode yet, then bring existing labels to the ticks.
+
+    Recordings are independent: one that fails costs none of the others, and is named at the end.
+
+    Args:
+        override: extract again what is complete; people's labels are kept.
+        on_done: called with (done, total) after each recording.
+
+    Raises:
+        LadleError: a recording could not be extracted; all others were.
+    """
+    require_extractable(task)
+    sources = find_bags(path_load)
+    folder = EpisodeFolder(path_save)
+    masses_g = _masses_g(sources, task, path_load)
+    complete = set() if override else _complete(sources, folder, task)
+    jobs = [Job(source, task_text(task), path_save, masses_g[source.number], override)
+            for source in sources if source.number not in complete]
+    extracted: list[int] = []
+    failures: dict[int, LadleError] = {}
+    for number, error in _results(jobs, workers):
+        if error is None:
+            extracted.append(number)
+        else:
+            failures[number] = error
+        if on_done is not None:
+            on_done(len(extracted) + len(failures), len(jobs))
+    labelled = interpolate_labels(folder, task, required=False) if _has_color(task) else []
+    if failures:
+        raise _summed_up(failures, len(jobs))
+    return Summary(tuple(sorted(extracted)), tuple(sorted(complete)), tuple(labelled))
+
+
+def _masses_g(sources: list[BagSource], task: TaskConfig, path_load: Path) -> dict[int, float | None]:
+    """Looked up for all recordings before any work begins."""
+    if not task.mass:
+        return {source.number: None for source in sources}
+    known = read_masses(path_load)
+    return {source.number: mass_of(known, source.number, path_load) for source in sources}
+
+
+def _complete(sources: list[BagSource], folder: EpisodeFolder, task: TaskConfig) -> set[int]:
+    """Numbers of the recordings that need no work. Raises EpisodeError for one made with another task file."""
+    complete = {source.number for source in sources} & set(folder.numbers())
+    for number in sorted(complete):
+        made_with = str(folder.load(number).description.get("task", ""))
+        if task_from_text(made_with, f"episode {number}") != task:
+            raise EpisodeError(f"episode {number} in {folder.root} was made with another task file than {task.name} "
+                               "is now; pass --override to make it again, or another --path-save")
+    return complete
+
+
+def _results(jobs: list[Job], workers: int) -> Iterator[tuple[int, LadleError | None]]:
+    """(number, error or None) as they come. A full disk ends the work at once: the rest would fail too."""
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            error = run_job(job)
+            yield job.source.number, error
+            if isinstance(error, DiskFullError):
+                raise error
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start_worker) as pool:
+        futures: dict[Future[LadleError | None], int] = {pool.submit(run_job, job): job.source.number for job in jobs}
+        try:
+            for future in as_completed(futures):
+                error = future.result()
+                yield futures[future], error
+                if isinstance(error, DiskFullError):
+                    raise error
+        except BrokenProcessPool as error:
+            raise BagError("a worker process was killed, perhaps for want of memory; finished episodes are kept: run "
+                           "the same command again with --workers 1") from error
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def run_job(job: Job) -> LadleError | None:
+    """Extract one recording; the user's errors come back as values, so that other recordings go on."""
+    try:
+        extract_bag(job.source, task_from_text(job.task_text), EpisodeFolder(job.root), job.mass_g,
+                    override=job.override)
+    except LadleError as error:
+        return error
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        return DiskFullError(f"no space left in {job.root} while writing episode {job.source.number}; finished "
+                             "episodes are kept: free some space and run the same command again")
+    return None
+
+
+def _start_worker() -> None:
+    set_up_logging()
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker must not outlive a killed parent: it would write into the folder of the next run."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _has_color(task: TaskConfig) -> bool:
+    return any(camera.kind == "color" for camera in task.extracted_cameras.values())
+
+
+def _summed_up(failures: dict[int, LadleError], n_jobs: int) -> LadleError:
+    first = failures[min(failures)]
+    if len(failures) == 1 and n_jobs == 1:
+        return first
+    others = [str(number) for number in sorted(failures)[1:]]
+    also = f" (also failed: {', '.join(others[:20])}{', ...' if len(others) > 20 else ''})" if others else ""
+    return BagError(f"{len(failures)} of {n_jobs} recordings could not be extracted, the others were: "
+                    f"recording {min(failures)}: {one_line(first)}{also}")

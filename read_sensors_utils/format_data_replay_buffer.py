@@ -1,0 +1,63 @@
+"""Cut recordings into episodes: bags -> actions/, videos/, numpy/, frames/, stamps/.
+
+    python read_sensors_utils/format_data_replay_buffer.py --path-load recordings --path-save dataset
+    python read_sensors_utils/format_data_replay_buffer.py --path-save dataset --annotations
+
+The second line only brings labels to the ticks, after annotator/annotator_parsor.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+from ladle.episode import EpisodeFolder
+from ladle.errors import ConfigError, EpisodeError
+from ladle.script import run_script
+from ladle.task import load_task
+from read_sensors_utils.annotations import interpolate_labels
+from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_all
+
+log = logging.getLogger("ladle.extract")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and extract, or only interpolate labels."""
+    options = _parser().parse_args(arguments)
+    task = load_task(options.task)
+    path_save = Path(options.path_save).expanduser()
+    started_s = time.monotonic()
+    if options.annotations:
+        folder = EpisodeFolder(path_save)
+        if not folder.numbers():
+            raise EpisodeError(f"no episodes in {path_save}; extract recordings first with --path-load")
+        done = interpolate_labels(folder, task, required=True)
+        log.info("labels of %d episodes brought to the ticks in %s", len(done), path_save)
+        return
+    if options.path_load is None:
+        raise ConfigError("--path-load is missing; it names the folder of recordings")
+    if options.workers < 1:
+        raise ConfigError(f"--workers {options.workers} cannot work; expected 1 or more")
+    summary = extract_all(Path(options.path_load).expanduser(), path_save, task, override=options.override,
+                          workers=options.workers,
+                          on_done=lambda done, total: log.info("%d of %d recordings", done, total))
+    log.info("%d episodes extracted, %d were complete, %d have labels: %s in %.1f s", len(summary.extracted),
+             len(summary.skipped), len(summary.labelled), path_save, time.monotonic() - started_s)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--path-load", help="folder of recordings (0/rosbag_0.bag, rosbag_00/rosbag_00_0.db3, "
+                                            "rosbag_0/*.mcap), or one recording")
+    parser.add_argument("--path-save", required=True, help="folder of episodes")
+    parser.add_argument("--task", default="scoop", help="name of a task or path of a task file (default: scoop)")
+    parser.add_argument("--override", action="store_true", help="extract complete episodes again; labels are kept")
+    parser.add_argument("--annotations", action="store_true", help="only bring the labels to the ticks")
+    parser.add_argument("--workers", type=int, default=DEFAULT_WORKERS, help="processes (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    run_script(main)

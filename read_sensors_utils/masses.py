@@ -1,0 +1,65 @@
+"""data.csv: the scooped mass of each recording, by the recording's own number."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from ladle.errors import BagError
+
+FILE = "data.csv"
+
+
+def read_masses(folder: Path) -> dict[int, float]:
+    """Recording number -> grams, from data.csv in the folder or, for a single recording, beside it.
+
+    Raises:
+        BagError: no file, no such columns, or a row that is not a number.
+    """
+    candidates = [folder / FILE, folder.parent / FILE]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if path is None:
+        raise BagError(f"no {FILE} in {folder}; the task wants the scooped mass: write one with the columns index,mass")
+    with path.open(newline="") as file:
+        rows = csv.DictReader(file, skipinitialspace=True)
+        columns = {(name or "").strip().lower() for name in rows.fieldnames or []}
+        if not {"index", "mass"} <= columns:
+            raise BagError(f"{path} has the columns {', '.join(sorted(columns)) or 'none'}; "
+                           "it needs index and mass (in grams)")
+        masses: dict[int, float] = {}
+        for row in rows:
+            plain = {(name or "").strip().lower(): value for name, value in row.items() if isinstance(value, str)}
+            number, mass_g = _parsed(plain, path, rows.line_num)
+            if number in masses:
+                raise BagError(f"{path} line {rows.line_num}: index {number} appears twice; remove one of the rows")
+            masses[number] = mass_g
+    return masses
+
+
+def mass_of(masses: dict[int, float], number: int, folder: Path) -> float:
+    """The mass of one recording.
+
+    Raises:
+        BagError: its row is missing.
+    """
+    if number not in masses:
+        raise BagError(f"recording {number} has no row in the {FILE} of {folder} (it has {_listed(masses)}); "
+                       f"add the row {number},<grams>")
+    return masses[number]
+
+
+def _parsed(row: dict[str, str], path: Path, line: int) -> tuple[int, float]:
+    try:
+        number, mass_g = int(row.get("index", "")), float(row.get("mass", ""))
+    except ValueError as error:
+        raise BagError(f"{path} line {line}: index must be a whole number and mass a number in grams, got "
+                       f"{row.get('index')!r} and {row.get('mass')!r}") from error
+    if not math.isfinite(mass_g) or mass_g < 0:
+        raise BagError(f"{path} line {line}: a mass of {mass_g} g cannot be; expected grams, 0 or more")
+    return number, mass_g
+
+
+def _listed(masses: dict[int, float]) -> str:
+    numbers = sorted(masses)
+    return ", ".join(map(str, numbers[:20])) + (", ..." if len(numbers) > 20 else "") if numbers else "no rows"

@@ -1,0 +1,72 @@
+"""Where a task's streams lie in one recording, and the robot's kinematics in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ladle.errors import BagError
+from ladle.kinematics import KinematicChain
+from ladle.task import TaskConfig
+from read_sensors_utils.bags import Bag
+from read_sensors_utils.decode import can_hold_joints
+
+COMPRESSED_TWINS = {"color": ("/compressed",), "depth": ("/compressedDepth",)}
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Where the task's streams lie in one recording: joints, cameras by key."""
+
+    joints: str
+    cameras: dict[str, str]
+
+
+def find_topics(bag: Bag, task: TaskConfig) -> Topics:
+    """Where the task's streams are in the recording.
+
+    Raises:
+        BagError: one is not there; the message lists what is.
+    """
+    assert task.joints is not None
+    present = [topic for topic in task.joints.sources if bag.has(topic)]
+    if not present:
+        raise BagError(f"{bag.source.name}: no joint topic {' or '.join(task.joints.sources)}; "
+                       f"it has {bag.topic_list()}")
+    decodable = [topic for topic in present if bag.can_decode(topic)]
+    if not decodable:
+        raise BagError(f"{bag.source.name}: the type of {present[0]} ({bag.topics[present[0]].type_name}) is not "
+                       "defined in the recording; record with mcap, which stores definitions")
+    joints = next((topic for topic in decodable if can_hold_joints(bag.first(topic))), None)
+    if joints is None:
+        raise BagError(f"{bag.source.name}: {decodable[0]} ({bag.topics[decodable[0]].type_name}) holds no joint "
+                       "positions (position with name, q, or measured_joint_state)")
+    cameras: dict[str, str] = {}
+    for key, camera in task.extracted_cameras.items():
+        names = [camera.topic, *(camera.topic + twin for twin in COMPRESSED_TWINS[camera.kind])]
+        topic = next((name for name in names if bag.has(name)), None)
+        if topic is None:
+            raise BagError(f"{bag.source.name}: no topic {camera.topic} for {key} of the task {task.name}; "
+                           f"it has {bag.topic_list()}")
+        cameras[key] = topic
+    return Topics(joints, cameras)
+
+
+def read_chain(bag: Bag, task: TaskConfig) -> KinematicChain | None:
+    """The kinematics from the robot description in the recording; None for a task without frames.
+
+    Raises:
+        BagError: no description in the recording.
+        KinematicsError: it lacks a frame, or the chain a joint.
+    """
+    if task.frames is None or task.joints is None:
+        return None
+    topic = task.frames.description_topic
+    if not bag.has(topic):
+        raise BagError(f"{bag.source.name}: no topic {topic}, which the pose of {task.frames.tip} needs; "
+                       f"it has {bag.topic_list()}")
+    chain = KinematicChain.from_urdf(str(bag.first(topic).data), task.frames.base, task.frames.tip)
+    unknown = [name for name in chain.joint_names if name not in task.joints.names]
+    if unknown:
+        raise BagError(f"{bag.source.name}: the way from {task.frames.base} to {task.frames.tip} in {topic} moves with "
+                       f"{', '.join(unknown)}, which the task's joints {', '.join(task.joints.names)} do not name")
+    return chain

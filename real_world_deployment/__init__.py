@@ -1,0 +1,1 @@
+"""Chunk -> safe motion. Knows neither torch nor ROS; time is an argument."""

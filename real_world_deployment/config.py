@@ -1,0 +1,69 @@
+"""How a run is done: everything about deployment that is not in the task file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class LimitShares:
+    """How much of the task's limits a motion may use, and how near it may come to the end of a joint."""
+
+    position_margin_rad: NotNegative = 0.02
+    velocity: Share = 0.9
+    acceleration: Share = 0.9
+    jerk: Share = 0.9
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class DeploymentConfig:
+    """One run.
+
+    Attributes:
+        latency_s: from the decision to the instant at which its chunk may be used. Simulations keep to it exactly.
+        replan_ticks: the policy is asked at every n-th tick of the task.
+        held_motion_s: how much of a chunk after the switch is kept, before the tail.
+        tail_s: from the last kept way point to rest.
+        switch_lead_s: from sending to the switch; must cover the transport to the controller and its clock offset.
+        prefix_s: how much of the past a message repeats.
+        lead_in_s: how long the controller has to come from its own set-point to the first plan of a run.
+        cutoff_hz: faster motion in a chunk counts as noise.
+        tracking_delay_s: how late the arm follows a command; targets are sent earlier by it.
+        joints_stale_s, camera_stale_s: older data than this stops a run from starting, and from replanning.
+        max_policy_failures: so many errors of the policy in a row stop the run.
+        home: whether a run begins by homing.
+        home_speed_share: share of the velocity limits that homing uses.
+        home_tolerance_rad: how near to home every measured joint must be before the policy starts.
+        home_timeout_s: how long after the end of the homing motion it may take to get there.
+        limits: shares of the task's limits for every plan.
+        stream_period_s: how far ahead the Ruckig stream aims at the plan.
+        stream_limits: shares for set-points of the Ruckig stream. Speed and acceleration are above those of the plans,
+            which can then be caught up with; Ruckig uses all the jerk it is given, so it is given little.
+    """
+
+    latency_s: NotNegative = 0.1
+    replan_ticks: Annotated[int, Field(ge=1)] = 4
+    held_motion_s: Positive = 0.8
+    tail_s: Positive = 0.5
+    switch_lead_s: NotNegative = 0.04
+    prefix_s: Positive = 0.2
+    lead_in_s: Positive = 0.3
+    cutoff_hz: Positive = 1.5
+    tracking_delay_s: NotNegative = 0.0
+    joints_stale_s: Positive = 0.2
+    camera_stale_s: Positive = 0.5
+    max_policy_failures: Annotated[int, Field(ge=1)] = 3
+    home: bool = True
+    home_speed_share: Share = 0.25
+    home_tolerance_rad: Positive = 0.03
+    home_timeout_s: Positive = 3.0
+    limits: LimitShares = LimitShares()
+    stream_period_s: Positive = 0.05
+    stream_limits: LimitShares = LimitShares(position_margin_rad=0.01, velocity=0.95, acceleration=0.95, jerk=0.1)

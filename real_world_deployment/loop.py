@@ -1,0 +1,268 @@
+"""The control loop: observe, ask, splice, send. It never waits, and time is an argument.
+
+Deny by default: nothing is sent before joints and cameras are fresh. Whatever fails later, the plan that the
+controller already holds ends at rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import DeploymentError, LadleError, MotionError, ObservationError
+from ladle.kinematics import KinematicChain
+from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.task import TaskConfig
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.controllers import Controller
+from real_world_deployment.homing import Homing
+from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
+from real_world_deployment.safety import MotionLimits
+from real_world_deployment.splice import Splice, Splicer
+from real_world_deployment.trajectory import JointTrajectory, at_rest
+
+log = logging.getLogger(__name__)
+
+MOVING = "the policy moves the arm"
+EARLY_S = 1e-6  # a tick this much before its time counts as on time
+
+
+class LoopState(Enum):
+    """What the loop is doing."""
+
+    IDLE = "IDLE"
+    HOMING = "HOMING"
+    RUNNING = "RUNNING"
+    STOPPED = "STOPPED"
+
+
+@dataclass
+class LoopCounts:
+    """What has happened since the start.
+
+    Attributes:
+        decisions: how often the policy was asked.
+        sent: how many plans went to the controller, homing included.
+        slowed: how many of them had to be made smoother or slower than asked.
+        refused: chunks from which no safe motion could be made; the running plan went on.
+        policy_errors: how often the policy raised.
+        skipped: ticks at which the policy was not asked because an observation was missing or stale.
+    """
+
+    decisions: int = 0
+    sent: int = 0
+    slowed: int = 0
+    refused: int = 0
+    policy_errors: int = 0
+    skipped: int = 0
+
+
+class DeploymentLoop:
+    """One run of a policy on an arm.
+
+    Call `tick` at every tick of the task or more often; feed `observations` before.
+
+    Attributes:
+        state, detail: what the loop does, and why (what it waits for, or what was refused last).
+        observations: where joints and frames go.
+        counts: what has happened.
+        last_chunk: the chunk that was used last.
+        running: the plan in force; None before the first.
+    """
+
+    def __init__(self, task: TaskConfig, policy: Policy, controller: Controller, chain: KinematicChain,
+                 config: DeploymentConfig, observations: ObservationBuffer | None = None,
+                 caller: PolicyCaller | None = None) -> None:
+        """Raises DeploymentError for a task that cannot move an arm, KinematicsError for an unreachable home pose."""
+        followed = [part for part in task.action if part.kind in {"pose", "joints"}]
+        if task.joints is None or task.limits is None or task.home is None or len(followed) != 1:
+            raise DeploymentError(f"task {task.name} cannot move an arm: its file needs joints, limits, home and one "
+                                  "action part of kind pose or joints")
+        self._check_joints(task.name, task.joints.names, chain)
+        self._policy, self._controller, self._config = policy, controller, config
+        self._period_s = task.period_s
+        self._caller = SynchronousCaller(policy) if caller is None else caller
+        self.observations = ObservationBuffer(task, chain) if observations is None else observations
+        limits = MotionLimits(task.limits, config.limits, task.joints.names)
+        self._homing = Homing(chain, task.home, limits, config.home_speed_share)
+        self._splicer = Splicer(chain, limits, config, followed[0].name, followed[0].kind, self._homing.home_rad,
+                                task.period_s)
+        self._clear(0)
+
+    def start(self, seed: int) -> None:
+        """Ask for a run: homing begins at the first tick at which joints and cameras are fresh.
+
+        Raises:
+            DeploymentError: a run is under way.
+        """
+        if self.state in {LoopState.HOMING, LoopState.RUNNING}:
+            raise DeploymentError(f"a run is {self.state.value}; stop it before starting another")
+        self._clear(seed)
+        self._is_wanted = True
+
+    def stop(self, now_s: float, reason: str) -> None:
+        """Come to rest as fast as the limits allow and stay there."""
+        if self.state in {LoopState.HOMING, LoopState.RUNNING} and self.running is not None:
+            try:
+                self._send(self._splicer.stop(self.running, now_s), now_s)
+            except MotionError as error:
+                log.warning("no shorter stop than the plan's own tail: %s", error)
+        self._enter(LoopState.STOPPED, reason)
+
+    def is_at_rest(self, now_s: float) -> bool:
+        """Whether the plan in force has ended."""
+        return self.running is None or now_s >= self.running.end_s
+
+    def tick(self, now_s: float) -> LoopState:
+        """Do what is due at now_s."""
+        if self.state is LoopState.IDLE and self._is_wanted:
+            self._begin(now_s)
+        elif self.state is LoopState.HOMING:
+            self._watch_homing(now_s)
+        if self.state is LoopState.RUNNING:
+            self._use_answer(now_s)
+            if now_s >= self._next_tick_s - EARLY_S:
+                self._decide(now_s)
+                self._use_answer(now_s)
+        return self.state
+
+    def _clear(self, seed: int) -> None:
+        self.state, self.detail = LoopState.IDLE, "not started"
+        self.counts = LoopCounts()
+        self.last_chunk: ActionChunk | None = None
+        self.running: JointTrajectory | None = None
+        self._seed, self._is_wanted = seed, False
+        self._next_tick_s, self._ticks_to_question = 0.0, 0
+        self._asked_s: float | None = None
+        self._failures_in_a_row = 0
+
+    def _begin(self, now_s: float) -> None:
+        stale = self._stale(now_s)
+        q_rad = self.observations.newest_joints()
+        if stale is not None or q_rad is None:
+            self.detail = f"waiting: {stale}"
+            return
+        start_s = now_s + self._config.lead_in_s
+        self.running = at_rest(q_rad, start_s)
+        if not self._config.home or self._distance_from_home(q_rad) <= self._config.home_tolerance_rad:
+            self._run(now_s)
+            return
+        try:
+            plan = self._homing.plan(q_rad, start_s)
+        except LadleError as error:
+            self._enter(LoopState.STOPPED, f"cannot go home: {error}")
+            return
+        self._send(Splice(plan, plan.start_s, 0, slowed=False, unreachable=0), now_s)
+        self._enter(LoopState.HOMING, "going to the task's home pose")
+
+    def _watch_homing(self, now_s: float) -> None:
+        assert self.running is not None
+        if now_s < self.running.end_s:
+            return
+        q_rad = self.observations.newest_joints()
+        distance_rad = float("inf") if q_rad is None else self._distance_from_home(q_rad)
+        if self._stale(now_s) is None and distance_rad <= self._config.home_tolerance_rad:
+            self._run(now_s)
+        elif now_s > self.running.end_s + self._config.home_timeout_s:
+            self._enter(LoopState.STOPPED, f"the arm is {distance_rad:.3f} rad from home after the homing motion; at "
+                                           f"most {self._config.home_tolerance_rad} rad are allowed: is the controller "
+                                           "active?")
+
+    def _run(self, now_s: float) -> None:
+        self._policy.reset(self._seed)
+        self._next_tick_s = now_s
+        self._enter(LoopState.RUNNING, MOVING)
+
+    def _decide(self, now_s: float) -> None:
+        """One tick of the task: ask when it is time to, else let the policy watch."""
+        self._next_tick_s += self._period_s
+        if self._next_tick_s <= now_s - EARLY_S:
+            self._next_tick_s = now_s + self._period_s  # ticks were missed: go on from here
+        is_due = self._ticks_to_question <= 0 and self._asked_s is None
+        self._ticks_to_question -= 1
+        window = self._window(now_s)
+        if window is None:
+            return
+        if not is_due:
+            self._caller.observe(window)
+            return
+        self._caller.ask(window)
+        self._asked_s = now_s
+        self._ticks_to_question = self._config.replan_ticks - 1
+        self.counts.decisions += 1
+
+    def _window(self, now_s: float) -> ObservationWindow | None:
+        stale = self._stale(now_s)
+        try:
+            if stale is not None:
+                raise ObservationError(stale)
+            ticks = [now_s - age * self._period_s for age in reversed(range(self._policy.n_obs_steps))]
+            return self.observations.window(ticks, self._policy.observation_keys)
+        except ObservationError as error:
+            self.counts.skipped += 1
+            self._say(f"the policy is not asked: {error}")
+            return None
+
+    def _use_answer(self, now_s: float) -> None:
+        """Take the answer when it is due, and turn it into motion."""
+        if self._asked_s is None or now_s < self._asked_s + self._config.latency_s - EARLY_S:
+            return
+        try:
+            chunk = self._caller.answer()
+        except Exception as error:
+            # A policy may fail in any way; the plan in force ends at rest.
+            self._count_failure(error, now_s)
+            return
+        if chunk is None:
+            return
+        self._asked_s, self._failures_in_a_row = None, 0
+        assert self.running is not None
+        try:
+            splice = self._splicer.join(chunk, self.running, now_s)
+        except MotionError as error:
+            self.counts.refused += 1
+            self._say(f"chunk refused: {error}")
+            return
+        self.last_chunk, self.detail = chunk, MOVING
+        self._send(splice, now_s)
+
+    def _count_failure(self, error: Exception, now_s: float) -> None:
+        self._asked_s = None
+        self.counts.policy_errors += 1
+        self._failures_in_a_row += 1
+        log.error("the policy failed: %s", error, exc_info=None if isinstance(error, LadleError) else error)
+        if self._failures_in_a_row >= self._config.max_policy_failures:
+            self.stop(now_s, f"the policy failed {self._failures_in_a_row} times in a row: {error}")
+
+    def _send(self, splice: Splice, now_s: float) -> None:
+        self.running = splice.trajectory
+        self.counts.sent += 1
+        self.counts.slowed += int(splice.slowed)
+        self._controller.follow(splice, now_s)
+
+    def _stale(self, now_s: float) -> str | None:
+        return self.observations.stale(now_s, self._config.joints_stale_s, self._config.camera_stale_s)
+
+    def _distance_from_home(self, q_rad: NDArray[np.float64]) -> float:
+        return float(np.max(np.abs(q_rad - self._homing.home_rad)))
+
+    def _enter(self, state: LoopState, detail: str) -> None:
+        log.info("%s -> %s: %s", self.state.value, state.value, detail)
+        self.state, self.detail = state, detail
+
+    def _say(self, detail: str) -> None:
+        """Keep and log a reason once."""
+        if detail != self.detail:
+            log.warning("%s", detail)
+        self.detail = detail
+
+    @staticmethod
+    def _check_joints(task_name: str, names: tuple[str, ...], chain: KinematicChain) -> None:
+        if chain.joint_names != names:
+            raise DeploymentError(f"task {task_name} names the joints {', '.join(names)}, the robot description has "
+                                  f"{', '.join(chain.joint_names)} between its frames; make the task fit the robot")

@@ -1,0 +1,190 @@
+"""Live samples -> the window that a policy is asked with, by the same rule as extraction from a bag.
+
+Both see only what was received by the decision time, take the observation time from `ladle.observation_time`,
+interpolate joints there with `ladle.resample` and resize with `ladle.images`; for equal stamps on equal clocks the
+results are equal bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import ObservationError
+from ladle.images import depth_view, to_task_size
+from ladle.kinematics import KinematicChain
+from ladle.observation_time import StreamStamps, newest_received, observation_time_s
+from ladle.policy import ObservationWindow
+from ladle.pose import make_continuous
+from ladle.resample import interpolate_vectors
+from ladle.task import CameraConfig, TaskConfig
+
+Array = NDArray[np.float64]
+
+JOINTS = "joints"
+EEF = "eef"
+KEPT_S = 3.0  # covers any window; older samples are dropped
+
+
+@dataclass
+class _Stream:
+    """Samples in order of receipt; one that was overtaken on its way is not kept."""
+
+    latency_s: float
+    rate_hz: float
+    header_s: list[float] = field(default_factory=list[float])
+    receive_s: list[float] = field(default_factory=list[float])
+    values: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
+
+    def add(self, name: str, header_s: float, receive_s: float, value: NDArray[Any]) -> None:
+        if not (np.isfinite(header_s) and np.isfinite(receive_s)):
+            raise ObservationError(f"{name}: stamp {header_s} or receipt {receive_s} is not finite")
+        if self.receive_s and receive_s < self.receive_s[-1]:
+            raise ObservationError(f"{name}: received at {receive_s:.3f} s after a sample received at "
+                                   f"{self.receive_s[-1]:.3f} s; the clock went back: stop and start the run again")
+        if self.header_s and header_s <= self.header_s[-1]:
+            return
+        self.header_s.append(header_s)
+        self.receive_s.append(receive_s)
+        self.values.append(value)
+        drop = int(np.searchsorted(self.receive_s, receive_s - KEPT_S)) - 1
+        if drop >= 64:
+            del self.header_s[:drop], self.receive_s[:drop], self.values[:drop]
+
+    def stamps(self) -> StreamStamps:
+        return StreamStamps(np.array(self.header_s), np.array(self.receive_s), self.latency_s, self.rate_hz)
+
+
+class ObservationBuffer:
+    """Holds the last seconds of joints and frames.
+
+    Args:
+        camera_keys: cameras of the task that fix the observation time; by default those that become part of
+            episodes, as offline.
+    """
+
+    def __init__(self, task: TaskConfig, chain: KinematicChain | None,
+                 camera_keys: Sequence[str] | None = None) -> None:
+        keys = tuple(task.extracted_cameras) if camera_keys is None else tuple(camera_keys)
+        unknown = sorted(set(keys) - set(task.cameras))
+        if unknown or task.joints is None:
+            raise ObservationError(f"task {task.name} has cameras {', '.join(task.cameras) or 'none'} and "
+                                   f"{'joints' if task.joints else 'no joints'}; this run needs "
+                                   f"{', '.join(unknown) or 'joints'}")
+        self.camera_keys = keys
+        self._task, self._chain, self._names = task, chain, task.joints.names
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new run begins."""
+        assert self._task.joints is not None
+        self._joints = _Stream(self._task.joints.latency_s, self._task.joints.rate_hz)
+        self._cameras = {key: _Stream(self._task.cameras[key].latency_s, self._task.cameras[key].rate_hz)
+                         for key in self.camera_keys}
+        self._last_quaternion: Array | None = None
+
+    def add_joints(self, header_s: float, receive_s: float, names: Sequence[str], position: Sequence[float]) -> None:
+        """One JointState; joints are found by name, others ignored.
+
+        Raises:
+            ObservationError: a joint is missing, a position is not finite, or the clock went back.
+        """
+        by_name = dict(zip(names, position, strict=False))
+        missing = [name for name in self._names if name not in by_name]
+        if missing:
+            raise ObservationError(f"a joint state lacks {', '.join(missing)}; it holds "
+                                   f"{', '.join(names) or 'nothing'}")
+        q = np.array([by_name[name] for name in self._names], dtype=np.float64)
+        if not np.all(np.isfinite(q)):
+            raise ObservationError(f"a joint state holds positions that are not finite: {q}")
+        self._joints.add(JOINTS, header_s, receive_s, q)
+
+    def add_frame(self, key: str, header_s: float, receive_s: float, image: NDArray[Any]) -> None:
+        """One decoded frame, RGB uint8 or depth ticks uint16; brought to the task's size at once.
+
+        Raises:
+            ObservationError: an unknown camera, a wrong kind of image, or the clock went back.
+        """
+        if key not in self._cameras:
+            raise ObservationError(f"no camera {key!r} in this run; there are: {', '.join(self._cameras) or 'none'}")
+        self._cameras[key].add(key, header_s, receive_s, to_task_size(image, self._task.cameras[key]))
+
+    def newest_joints(self) -> Array | None:
+        """(J,) joints received last, None before the first."""
+        return self._joints.values[-1] if self._joints.values else None
+
+    def stale(self, now_s: float, joints_s: float, camera_s: float) -> str | None:
+        """Which stream is older than joints_s or camera_s seconds, and how old it is; None if all are fresh."""
+        for name, stream in {JOINTS: self._joints, **self._cameras}.items():
+            allowed_s = joints_s if name == JOINTS else camera_s
+            if not stream.header_s:
+                return f"{name}: nothing received yet"
+            age_s = now_s - stream.header_s[-1]
+            if age_s > allowed_s:
+                return f"{name}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed"
+        return None
+
+    def window(self, decision_times_s: Sequence[float], keys: Sequence[str]) -> ObservationWindow:
+        """What was known at each of the decision times (To,), oldest first, for the streams that a policy reads.
+
+        Raises:
+            ObservationError: a stream had nothing received by then, or a key is not there.
+        """
+        joints, cameras = self._joints.stamps(), {key: stream.stamps() for key, stream in self._cameras.items()}
+        times: list[float] = []
+        for decision_s in decision_times_s:
+            time_s = observation_time_s(decision_s, cameras, {JOINTS: joints})
+            if time_s is None:
+                raise ObservationError(f"nothing received by {decision_s:.3f} s from: "
+                                       f"{', '.join(self._silent(decision_s, joints, cameras))}")
+            times.append(time_s)
+        streams: dict[str, NDArray[Any]] = {}
+        for key in keys:
+            if key in {EEF, JOINTS}:
+                q = self._joints_at(joints, decision_times_s, times)
+                streams[key] = q if key == JOINTS else self._poses(q)
+            else:
+                streams[key] = self._images(key, decision_times_s, cameras)
+        return ObservationWindow(float(decision_times_s[-1]), np.array(times), streams)
+
+    def _silent(self, decision_s: float, joints: StreamStamps, cameras: dict[str, StreamStamps]) -> list[str]:
+        return [name for name, stamps in {JOINTS: joints, **cameras}.items() if newest_received(stamps, decision_s) < 0]
+
+    def _joints_at(self, stamps: StreamStamps, decisions_s: Sequence[float], times_s: Sequence[float]) -> Array:
+        """(To, J), each from what was received by its decision time."""
+        values, capture_s = np.array(self._joints.values), stamps.capture_s
+        received = np.searchsorted(stamps.receive_s, np.asarray(decisions_s), side="right")
+        rows = [interpolate_vectors(capture_s[:n], values[:n], np.array([at]))[0]
+                for n, at in zip(received, times_s, strict=True)]
+        return np.stack(rows)
+
+    def _poses(self, q_rad: Array) -> Array:
+        """(To, 7); the quaternion's sign goes on from the window before."""
+        if self._chain is None:
+            raise ObservationError(f"the policy reads {EEF}, but task {self._task.name} has no frames")
+        poses = self._chain.forward(q_rad)
+        poses[:, 3:] = make_continuous(poses[:, 3:])
+        if self._last_quaternion is not None and float(poses[0, 3:] @ self._last_quaternion) < 0:
+            poses[:, 3:] *= -1.0
+        self._last_quaternion = poses[-1, 3:].copy()
+        return poses
+
+    def _images(self, key: str, decisions_s: Sequence[float], cameras: dict[str, StreamStamps]) -> NDArray[Any]:
+        """(To, H, W[, 3]): colour, ticks by their own name, or the depth view three times as in the replay buffer."""
+        source, camera = self._camera(key)
+        frames = np.stack([self._cameras[source].values[newest_received(cameras[source], at)] for at in decisions_s])
+        if camera.kind == "depth" and key == source:
+            return np.repeat(depth_view(frames, camera)[..., None], 3, axis=-1)
+        return frames
+
+    def _camera(self, key: str) -> tuple[str, CameraConfig]:
+        for source in self.camera_keys:
+            camera = self._task.cameras[source]
+            if key in (source, camera.ticks_key):
+                return source, camera
+        raise ObservationError(f"the policy reads {key!r}, which this run does not have; there are: {EEF}, {JOINTS}, "
+                               f"{', '.join(self.camera_keys)}")

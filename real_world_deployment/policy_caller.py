@@ -1,0 +1,88 @@
+"""Asking a policy without knowing whether it answers at once, later, or never."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
+
+from ladle.policy import ActionChunk, ObservationWindow, Policy
+
+
+@runtime_checkable
+class WatchingPolicy(Protocol):
+    """A policy that keeps something from tick to tick, such as a stage with hysteresis."""
+
+    def observe(self, window: ObservationWindow) -> None:
+        """Take in a tick at which no action is wanted."""
+        ...
+
+
+class PolicyCaller(Protocol):
+    """One question at a time."""
+
+    def observe(self, window: ObservationWindow) -> None:
+        """Show a tick without a question to a policy that wants to see every tick; else do nothing."""
+        ...
+
+    def ask(self, window: ObservationWindow) -> None:
+        """Put a question; only while none is open."""
+        ...
+
+    def answer(self) -> ActionChunk | None:
+        """The answer, once; None while it is not there. What the policy raised is raised here."""
+        ...
+
+
+class SynchronousCaller:
+    """Asks in the caller's own thread: for lockstep, where simulation time waits for the answer."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._future: Future[ActionChunk] | None = None
+
+    def observe(self, window: ObservationWindow) -> None:
+        """Show it now."""
+        if isinstance(self._policy, WatchingPolicy):
+            self._policy.observe(window)
+
+    def ask(self, window: ObservationWindow) -> None:
+        """Ask now and keep the answer, or what was raised."""
+        self._future = Future()
+        try:
+            self._future.set_result(self._policy.predict(window))
+        except Exception as error:  # whatever a policy raises is raised where the answer is fetched
+            self._future.set_exception(error)
+
+    def answer(self) -> ActionChunk | None:
+        """What was answered."""
+        future, self._future = self._future, None
+        return None if future is None else future.result()
+
+
+class ThreadedCaller:
+    """Asks in one other thread, so that the loop never waits."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy")
+        self._future: Future[ActionChunk] | None = None
+
+    def observe(self, window: ObservationWindow) -> None:
+        """Show it after what was asked before."""
+        if isinstance(self._policy, WatchingPolicy):
+            self._executor.submit(self._policy.observe, window)
+
+    def ask(self, window: ObservationWindow) -> None:
+        """Start the prediction."""
+        self._future = self._executor.submit(self._policy.predict, window)
+
+    def answer(self) -> ActionChunk | None:
+        """The prediction when it is done."""
+        if self._future is None or not self._future.done():
+            return None
+        future, self._future = self._future, None
+        return future.result()
+
+    def close(self) -> None:
+        """Let the thread end; a prediction under way is not waited for."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,152 @@
+"""A plan as set-points at 1 kHz that never break a limit, whatever the plan: Ruckig between samples of it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import ruckig
+from numpy.typing import NDArray
+
+from ladle.errors import MotionError
+from real_world_deployment.safety import MotionLimits
+from real_world_deployment.splice import Splice
+from real_world_deployment.trajectory import JointTrajectory
+
+Array = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+
+class RuckigController:
+    """Follows a plan period by period: the state of the plan one period ahead is the target, to be reached then.
+
+    The target has velocity and acceleration, and `minimum_duration` is the period: without them a stream of targets
+    lags and stops at each. Ruckig checks neither position limits nor the width or size of what it is given, so this
+    class does. `intermediate_positions` is never set: it would call a cloud service.
+
+    Args:
+        limits: what the set-points keep to; wider than what plans are checked against, or a plan at its own limit
+            could not be caught up with.
+        period_s: from one target to the next.
+
+    Attributes:
+        refusals: how many targets could not be aimed at, so that the arm braked.
+    """
+
+    def __init__(self, limits: MotionLimits, period_s: float = 0.05) -> None:
+        self._limits = limits
+        self._period_ms = round(period_s * 1000.0)
+        self._joints = len(limits.joint_names)
+        self._ruckig: Any = ruckig.Ruckig(self._joints)
+        self._plan: JointTrajectory | None = None
+        self._segment: Any = None
+        self._segment_start_ms = 0
+        self._retarget_ms = 0
+        self._now_ms = 0
+        self._rest_rad = np.zeros(self._joints)
+        self.refusals = 0
+
+    def start(self, q_rad: Array, now_s: float) -> None:
+        """The arm is at rest at its set-point q_rad (J,); earlier plans are forgotten.
+
+        Raises:
+            MotionError: wrong width, not finite, or outside the position limits.
+        """
+        q = np.asarray(q_rad, dtype=np.float64)
+        if q.shape != (self._joints,) or not np.all(np.isfinite(q)):
+            raise MotionError(f"set-points start at {q}; expected {self._joints} finite joints")
+        outside = np.flatnonzero((q < self._limits.lower_rad) | (q > self._limits.upper_rad))
+        if len(outside):
+            joint = int(outside[0])
+            raise MotionError(f"{self._limits.joint_names[joint]} stands at {q[joint]:.4f} rad, outside "
+                              f"{self._limits.lower_rad[joint]:.4f} to {self._limits.upper_rad[joint]:.4f}; move the "
+                              "arm back by hand")
+        self._plan, self._segment = None, None
+        self._rest_rad = q
+        self._now_ms = round(now_s * 1000.0)
+
+    def follow(self, splice: Splice, now_s: float) -> None:
+        """Take a new plan; set-points turn to it from the next cycle on."""
+        self.follow_plan(splice.trajectory)
+
+    def follow_plan(self, plan: JointTrajectory) -> None:
+        """As `follow`, for a plan that came over a topic. Raises MotionError for another number of joints."""
+        if plan.q_rad.shape[1] != self._joints:
+            raise MotionError(f"a plan of {plan.q_rad.shape[1]} joints for an arm of {self._joints}")
+        self._plan = plan
+        self._retarget_ms = self._now_ms
+
+    def setpoints(self, until_s: float) -> Array:
+        """(n, J) rad, one a millisecond, from after the last call up to and including until_s."""
+        until_ms = round(until_s * 1000.0)
+        rows: list[Array] = []
+        while self._now_ms < until_ms:
+            if self._plan is not None and self._now_ms >= self._retarget_ms:
+                self._aim(self._plan)
+            end_ms = until_ms if self._plan is None else min(until_ms, self._retarget_ms)
+            rows.append(self._segment_rows(end_ms))
+            self._now_ms = end_ms
+        return np.concatenate(rows) if rows else np.empty((0, self._joints))
+
+    def _segment_rows(self, end_ms: int) -> Array:
+        if self._segment is None:
+            return np.tile(self._rest_rad, (end_ms - self._now_ms, 1))
+        cycles = range(self._now_ms + 1, end_ms + 1)
+        return np.array([self._segment.at_time((ms - self._segment_start_ms) / 1000.0)[0] for ms in cycles])
+
+    def _state(self) -> tuple[Array, Array, Array]:
+        if self._segment is None:
+            rest = np.zeros(self._joints)
+            return self._rest_rad, rest, rest
+        q, dq, ddq = self._segment.at_time((self._now_ms - self._segment_start_ms) / 1000.0)
+        return np.array(q), np.array(dq), np.array(ddq)
+
+    def _aim(self, plan: JointTrajectory) -> None:
+        """Plan the next period; where that fails, brake along the joints."""
+        target = plan.state((self._now_ms + self._period_ms) / 1000.0)
+        state = self._state()
+        self._retarget_ms = self._now_ms + self._period_ms
+        try:
+            self._check_target(target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
+            segment = self._solve(state, (target.q_rad, target.dq_rad_s, target.ddq_rad_s2))
+        except MotionError as error:
+            self.refusals += 1
+            log.warning("set-points brake: %s", error)
+            segment = self._solve(state, None)
+        self._segment, self._segment_start_ms = segment, self._now_ms
+
+    def _check_target(self, q: Array, dq: Array, ddq: Array) -> None:
+        limits = self._limits
+        if np.any(q < limits.lower_rad) or np.any(q > limits.upper_rad):
+            raise MotionError(f"target {np.round(q, 3)} rad is outside the position limits")
+        if np.any(np.abs(dq) > limits.velocity_rad_s) or np.any(np.abs(ddq) > limits.acceleration_rad_s2):
+            raise MotionError("the target's velocity or acceleration is above the limits")
+
+    def _solve(self, state: tuple[Array, Array, Array], target: tuple[Array, Array, Array] | None) -> Any:
+        """Ruckig's trajectory to the target within one period or later; without a target to rest, anywhere."""
+        limits = self._limits
+        ask: Any = ruckig.InputParameter(self._joints)
+        # Rounding at a limit would make Ruckig refuse its own last state.
+        ask.current_position = state[0].tolist()
+        ask.current_velocity = np.clip(state[1], -limits.velocity_rad_s, limits.velocity_rad_s).tolist()
+        ask.current_acceleration = np.clip(state[2], -limits.acceleration_rad_s2, limits.acceleration_rad_s2).tolist()
+        ask.max_velocity = limits.velocity_rad_s.tolist()
+        ask.max_acceleration = limits.acceleration_rad_s2.tolist()
+        ask.max_jerk = limits.jerk_rad_s3.tolist()
+        if target is None:
+            ask.control_interface = ruckig.ControlInterface.Velocity
+            ask.target_velocity = [0.0] * self._joints
+            ask.target_acceleration = [0.0] * self._joints
+        else:
+            ask.target_position, ask.target_velocity, ask.target_acceleration = (row.tolist() for row in target)
+            ask.minimum_duration = self._period_ms / 1000.0
+        segment: Any = ruckig.Trajectory(self._joints)
+        try:
+            result: Any = self._ruckig.calculate(ask, segment)
+        except ruckig.RuckigError as error:
+            raise MotionError(f"Ruckig refuses the target: {' '.join(str(error).split())}") from error
+        if result not in (ruckig.Result.Working, ruckig.Result.Finished):
+            raise MotionError(f"Ruckig finds no motion to the target ({result})")
+        return segment

@@ -1,0 +1,163 @@
+"""A chunk of targets, late by its inference -> the continuation of the running motion."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import KinematicsError, MotionError
+from ladle.kinematics import KinematicChain
+from ladle.policy import ActionChunk
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.fit import fit_motion
+from real_world_deployment.safety import MotionLimits, check_seam
+from real_world_deployment.trajectory import JointState, JointTrajectory
+
+Array = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+# Share of the cut-off frequency and stretch of the time, tried in this order until the limits hold.
+ATTEMPTS = ((1.0, 1.0), (0.7, 1.0), (0.5, 1.0), (0.5, 1.5), (0.35, 2.0))
+BRAKING_S = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Splice:
+    """A plan that repeats the running one until switch_s and then follows the chunk to rest.
+
+    Attributes:
+        trajectory: nodes of the running plan bit for bit up to the switch, new ones from there.
+        switch_s: where the new motion begins; a node of the trajectory.
+        first_element: index into the chunk of the first target after the switch.
+        slowed: whether the motion had to be made smoother or slower than asked to keep the limits.
+        unreachable: how many targets at the end of the chunk were left out because no joints reach them.
+    """
+
+    trajectory: JointTrajectory
+    switch_s: float
+    first_element: int
+    slowed: bool
+    unreachable: int
+
+
+class Splicer:
+    """Joins chunks to the running motion.
+
+    Args:
+        part: name of the action part to follow, and its kind: "pose" (through inverse kinematics) or "joints".
+        posture_rad: (J,) where the null space drifts to.
+        spacing_s: the task's period, the time between two elements of a chunk.
+    """
+
+    def __init__(self, chain: KinematicChain, limits: MotionLimits, config: DeploymentConfig, part: str, kind: str,
+                 posture_rad: Array, spacing_s: float) -> None:
+        if kind not in {"pose", "joints"}:
+            raise MotionError(f"action part {part!r} is of kind {kind!r}; an arm follows kind pose or joints")
+        self._chain = chain
+        self._limits = limits
+        self._config = config
+        self._part = part
+        self._kind = kind
+        self._posture = posture_rad
+        self._spacing_s = spacing_s
+
+    def join(self, chunk: ActionChunk, running: JointTrajectory, now_s: float) -> Splice:
+        """The plan that follows the chunk from the first node of the running plan that can still be changed.
+
+        Targets are aligned by their time stamps; those up to the switch are past and dropped.
+
+        Raises:
+            MotionError: nothing of the chunk is left, its first target is out of reach, or no smooth motion keeps
+                the limits. The running plan then goes on to its tail.
+        """
+        running, index = self._switch_node(running, now_s)
+        start = running.state(float(running.times_s[index]))
+        times = chunk.times_s - self._config.tracking_delay_s
+        kept = np.flatnonzero((times > start.time_s) & (times <= start.time_s + self._config.held_motion_s))
+        if len(kept) == 0:
+            raise MotionError(f"the chunk's targets end at {times[-1]:.3f} s, but the arm is committed until "
+                              f"{start.time_s:.3f} s; the policy is slower than its horizon")
+        joints = self._joints(self._targets(chunk)[kept], start.q_rad)
+        new, slowed = self._planned(start, times[kept][:len(joints)], joints)
+        first = self._prefix_node(running, now_s)
+        return Splice(running.between(first, index, new), start.time_s, int(kept[0]), slowed, len(kept) - len(joints))
+
+    def stop(self, running: JointTrajectory, now_s: float) -> Splice:
+        """The plan that brings the arm to rest as fast as the limits allow, in the shortest of a few durations.
+
+        Raises:
+            MotionError: none keeps the limits; the running plan then goes on to its tail.
+        """
+        running, index = self._switch_node(running, now_s)
+        start = running.state(float(running.times_s[index]))
+        reason = MotionError("no braking motion was tried")
+        for duration_s in BRAKING_S:
+            motion = fit_motion(start, np.empty(0), np.empty((0, len(start.q_rad))), duration_s,
+                                self._config.cutoff_hz, self._spacing_s)
+            try:
+                self._limits.check(motion)
+            except MotionError as error:
+                reason = error
+                continue
+            first = self._prefix_node(running, now_s)
+            return Splice(running.between(first, index, motion), start.time_s, 0, slowed=False, unreachable=0)
+        raise reason
+
+    def _switch_node(self, running: JointTrajectory, now_s: float) -> tuple[JointTrajectory, int]:
+        """The running plan, held at rest long enough, and the index of its first node that may be left."""
+        earliest_s = now_s + self._config.switch_lead_s
+        held = running.held_until(earliest_s)
+        return held, int(np.searchsorted(held.times_s, earliest_s - 1e-9))
+
+    def _prefix_node(self, running: JointTrajectory, now_s: float) -> int:
+        """The last node that is at least prefix_s in the past, or the first there is."""
+        return max(int(np.searchsorted(running.times_s, now_s - self._config.prefix_s, side="right")) - 1, 0)
+
+    def _targets(self, chunk: ActionChunk) -> Array:
+        if self._part not in chunk.parts:
+            raise MotionError(f"the chunk has no part {self._part!r}; it has: {', '.join(chunk.parts)}")
+        targets = chunk.parts[self._part]
+        width = 7 if self._kind == "pose" else self._chain.n_joints
+        if targets.shape[1] != width:
+            raise MotionError(f"action part {self._part!r} has {targets.shape[1]} columns, expected {width}")
+        return targets
+
+    def _joints(self, targets: Array, seed_rad: Array) -> Array:
+        """(m, J) joints for targets, each seeded by the one before; shorter if a later one is out of reach."""
+        if self._kind == "joints":
+            return targets
+        joints: list[Array] = []
+        for target in targets:
+            try:
+                seed_rad = self._chain.inverse(target, seed_rad, self._posture, restarts=0)
+            except KinematicsError as error:
+                if not joints:
+                    raise MotionError(f"the chunk's first target is out of reach: {error}") from error
+                log.warning("the last %d of %d targets are left out: %s", len(targets) - len(joints), len(targets),
+                            error)
+                break
+            joints.append(seed_rad)
+        return np.array(joints)
+
+    def _planned(self, start: JointState, times_s: Array, q_rad: Array) -> tuple[JointTrajectory, bool]:
+        """The first motion of ATTEMPTS that keeps the limits, and whether it is not the one asked for."""
+        reason = MotionError("no motion was tried")
+        for attempt, (cutoff_share, stretch) in enumerate(ATTEMPTS):
+            stretched = start.time_s + stretch * (times_s - start.time_s)
+            motion = fit_motion(start, stretched, q_rad, stretch * self._config.tail_s,
+                                cutoff_share * self._config.cutoff_hz / stretch, stretch * self._spacing_s)
+            try:
+                self._limits.check(motion)
+                check_seam(start, motion.state(start.time_s))
+            except MotionError as error:
+                reason = error
+                continue
+            if attempt:
+                log.info("motion made smoother (cut-off x%.2f, time x%.2f): %s", cutoff_share, stretch, reason)
+            return motion, attempt > 0
+        raise reason
+

@@ -1,0 +1,164 @@
+"""A joint motion as nodes of position, velocity and acceleration, joined by quintics: what a JTC executes.
+
+All node times lie on a grid of whole milliseconds, so that a plan repeated in a later message names the very same
+instants.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ladle.errors import MotionError
+
+Array = NDArray[np.float64]
+
+NODE_MS = 25
+CYCLE_S = 0.001
+
+
+class JointStates(NamedTuple):
+    """States at m instants, (m, J) each: rad, rad/s, rad/s², rad/s³."""
+
+    q_rad: Array
+    dq_rad_s: Array
+    ddq_rad_s2: Array
+    dddq_rad_s3: Array
+
+
+class JointState(NamedTuple):
+    """The state at one instant, (J,) each."""
+
+    time_s: float
+    q_rad: Array
+    dq_rad_s: Array
+    ddq_rad_s2: Array
+
+
+@dataclass(frozen=True)
+class JointTrajectory:
+    """Nodes joined by quintic segments (C2); it ends at rest and holds its last position for ever.
+
+    Attributes:
+        times_s: (n,) strictly increasing, on the run's clock.
+        q_rad, dq_rad_s, ddq_rad_s2: (n, J) at the nodes.
+    """
+
+    times_s: Array
+    q_rad: Array
+    dq_rad_s: Array
+    ddq_rad_s2: Array
+
+    def __post_init__(self) -> None:
+        n = len(self.times_s)
+        shapes = {self.q_rad.shape, self.dq_rad_s.shape, self.ddq_rad_s2.shape}
+        if n == 0 or len(shapes) != 1 or self.q_rad.ndim != 2 or len(self.q_rad) != n:
+            raise MotionError(f"a trajectory of {n} times needs q, dq and ddq of one shape ({n}, joints), got {shapes}")
+        if not all(np.all(np.isfinite(a)) for a in (self.times_s, self.q_rad, self.dq_rad_s, self.ddq_rad_s2)):
+            raise MotionError("a trajectory holds NaN or infinity; every node must be finite")
+        if np.any(np.diff(self.times_s) <= 0):
+            raise MotionError("the times of a trajectory must increase strictly")
+        if np.any(self.dq_rad_s[-1] != 0) or np.any(self.ddq_rad_s2[-1] != 0):
+            raise MotionError("a trajectory must end at rest: velocity and acceleration of its last node must be 0")
+
+    @property
+    def start_s(self) -> float:
+        """When the first node is reached."""
+        return float(self.times_s[0])
+
+    @property
+    def end_s(self) -> float:
+        """From here on the arm is at rest."""
+        return float(self.times_s[-1])
+
+    def sample(self, at_s: ArrayLike) -> JointStates:
+        """(m,) instants -> states; before the start and after the end the first and last position are held.
+
+        The quintic is the one of joint_trajectory_controller (interpolate_between_points with accelerations).
+        """
+        at = np.atleast_1d(np.asarray(at_s, dtype=np.float64))
+        n = len(self.times_s)
+        if n == 1:
+            rest = np.zeros((len(at), self.q_rad.shape[1]))
+            return JointStates(rest + self.q_rad[0], rest, rest, rest)
+        segment = np.clip(np.searchsorted(self.times_s, at, side="right") - 1, 0, n - 2)
+        span = self.times_s[segment + 1] - self.times_s[segment]
+        c = self._coefficients()[:, segment]
+        t = (np.clip(at - self.times_s[segment], 0.0, span))[:, None]
+        moving = ((at >= self.times_s[0]) & (at < self.times_s[-1]))[:, None]
+        q = c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * c[5]))))
+        dq = c[1] + t * (2 * c[2] + t * (3 * c[3] + t * (4 * c[4] + t * 5 * c[5])))
+        ddq = 2 * c[2] + t * (6 * c[3] + t * (12 * c[4] + t * 20 * c[5]))
+        dddq = 6 * c[3] + t * (24 * c[4] + t * 60 * c[5])
+        q = np.where(at[:, None] >= self.times_s[-1], self.q_rad[-1], q)
+        return JointStates(q, np.where(moving, dq, 0.0), np.where(moving, ddq, 0.0), np.where(moving, dddq, 0.0))
+
+    def state(self, at_s: float) -> JointState:
+        """The state at one instant; exactly the node where there is one."""
+        index = int(np.searchsorted(self.times_s, at_s))
+        if index < len(self.times_s) and self.times_s[index] == at_s:
+            return JointState(at_s, self.q_rad[index], self.dq_rad_s[index], self.ddq_rad_s2[index])
+        states = self.sample(at_s)
+        return JointState(at_s, states.q_rad[0], states.dq_rad_s[0], states.ddq_rad_s2[0])
+
+    def held_until(self, at_s: float) -> JointTrajectory:
+        """The same motion with nodes at rest added until one lies at or after at_s."""
+        end_ms = to_ms(self.end_s)
+        extra = math.ceil((at_s * 1000.0 - end_ms) / NODE_MS - 1e-9)
+        if extra <= 0:
+            return self
+        times = (end_ms + NODE_MS * np.arange(1, extra + 1)) / 1000.0
+        rest = np.zeros((extra, self.q_rad.shape[1]))
+        return JointTrajectory(np.append(self.times_s, times), np.concatenate([self.q_rad, rest + self.q_rad[-1]]),
+                               np.concatenate([self.dq_rad_s, rest]), np.concatenate([self.ddq_rad_s2, rest]))
+
+    def between(self, first: int, last: int, after: JointTrajectory) -> JointTrajectory:
+        """Nodes first..last-1 bit for bit, then all nodes of `after`."""
+        kept = slice(first, last)
+        return JointTrajectory(np.append(self.times_s[kept], after.times_s),
+                               np.concatenate([self.q_rad[kept], after.q_rad]),
+                               np.concatenate([self.dq_rad_s[kept], after.dq_rad_s]),
+                               np.concatenate([self.ddq_rad_s2[kept], after.ddq_rad_s2]))
+
+    def _coefficients(self) -> Array:
+        """(6, n - 1, J) of each segment's polynomial in the time since its first node."""
+        h = np.diff(self.times_s)[:, None]
+        d = np.diff(self.q_rad, axis=0)
+        v0, v1 = self.dq_rad_s[:-1], self.dq_rad_s[1:]
+        a0, a1 = self.ddq_rad_s2[:-1], self.ddq_rad_s2[1:]
+        h2 = h * h
+        h3 = h2 * h
+        return np.stack([
+            self.q_rad[:-1], v0, 0.5 * a0,
+            (20 * d - (8 * v1 + 12 * v0) * h - (3 * a0 - a1) * h2) / (2 * h3),
+            (-30 * d + (14 * v1 + 16 * v0) * h + (3 * a0 - 2 * a1) * h2) / (2 * h3 * h),
+            (12 * d - 6 * (v1 + v0) * h - (a0 - a1) * h2) / (2 * h3 * h2),
+        ])
+
+
+def at_rest(q_rad: ArrayLike, at_s: float) -> JointTrajectory:
+    """The motion of an arm that stands still: one node at the first whole millisecond from at_s on."""
+    q = np.asarray(q_rad, dtype=np.float64)[None]
+    return JointTrajectory(np.array([on_grid(at_s)]), q, np.zeros_like(q), np.zeros_like(q))
+
+
+def concatenated(first: JointTrajectory, second: JointTrajectory) -> JointTrajectory:
+    """Two motions one after the other; the second starts at the instant and at the position where the first ends."""
+    if first.end_s != second.start_s or not np.array_equal(first.q_rad[-1], second.q_rad[0]):
+        raise MotionError(f"motions cannot be joined: one ends at {first.end_s} s, the next starts at "
+                          f"{second.start_s} s, or elsewhere")
+    return first.between(0, len(first.times_s) - 1, second)
+
+
+def on_grid(time_s: float) -> float:
+    """The first whole millisecond from a time on."""
+    return math.ceil(time_s * 1000.0 - 1e-6) / 1000.0
+
+
+def to_ms(time_s: float) -> int:
+    """Whole milliseconds of a time on the grid."""
+    return round(time_s * 1000.0)

@@ -1,0 +1,203 @@
+"""The one description of a run: which nodes, with which parameters, in which environment.
+
+`launch/deploy.launch.py` hands it to ROS 2's launch system, `ladle up` to plain processes. It imports neither.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ladle.errors import DeploymentError
+
+ParameterValue = bool | int | float | str
+
+JTC_TOPIC = "/joint_trajectory_controller/joint_trajectory"
+PLAN_TOPIC = "/ladle/plan"
+SETPOINT_TOPIC = "/forward_position_controller/commands"
+
+
+@dataclass(frozen=True)
+class BringupSettings:
+    """What a user may choose; every field is a launch argument of the same name.
+
+    Attributes:
+        task: name or path of a task file.
+        checkpoint: folder of the policy, for policy:=checkpoint and policy:=blind.
+        policy: checkpoint, blind (the checkpoint on black images), replay (a recorded episode, see episodes) or
+            hold (stays where it is, to try out the wiring).
+        episodes: folder of episodes for policy:=replay.
+        episode: number of the episode that is replayed; -1 takes the first.
+        controller: jtc or ruckig.
+        robot: sim or franka.
+        home: whether the arm homes to the task's pose before the policy starts.
+        lockstep: decisions and simulation in step, independent of the machine's speed; sim only.
+        latency_s: from a decision to its chunk, in simulation time; lockstep only.
+        split: scenes from the "train" or the "eval" seeds; scenes of them from seed0 on; sim only.
+        seed: of the policy's noise, together with the scene's seed.
+        policy_threads: of the policy's network; said, so that results do not depend on the number of cores.
+        time_limit_s: longest duration of a scene in simulation time, homing included.
+        output: folder for the simulator's log and video; empty writes none.
+        video: whether the simulator writes scenes.mp4 into output.
+        only_needed_frames: render only the frames that a decision uses; lockstep only.
+        renderer: auto, egl, osmesa or rays.
+        jtc_distribution: whose JTC the trajectories are made for: humble, jazzy, kilted or master.
+        arm_socket: where the simulated controller meets the simulated arm.
+        driver_limits: says that the robot's driver limits and filters position set-points; franka with ruckig only.
+    """
+
+    task: str = "scoop"
+    checkpoint: str = ""
+    policy: str = "checkpoint"
+    episodes: str = ""
+    episode: int = -1
+    controller: str = "jtc"
+    robot: str = "sim"
+    home: bool = True
+    lockstep: bool = False
+    latency_s: float = 0.1
+    split: str = "eval"
+    seed0: int = 0
+    scenes: int = 1
+    seed: int = 0
+    policy_threads: int = 1
+    time_limit_s: float = 25.0
+    output: str = ""
+    video: bool = False
+    only_needed_frames: bool = True
+    renderer: str = "auto"
+    jtc_distribution: str = "jazzy"
+    arm_socket: str = ""
+    driver_limits: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("controller", self.controller, ("jtc", "ruckig"))
+        _one_of("robot", self.robot, ("sim", "franka"))
+        _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold"))
+        _one_of("split", self.split, ("train", "eval"))
+        _one_of("renderer", self.renderer, ("auto", "egl", "osmesa", "rays"))
+        _one_of("jtc_distribution", self.jtc_distribution, ("humble", "jazzy", "kilted", "master"))
+        if self.robot == "franka" and self.lockstep:
+            raise DeploymentError("lockstep:=true holds time still, which only robot:=sim can do")
+        if self.robot == "franka" and self.controller == "ruckig" and not self.driver_limits:
+            raise DeploymentError("controller:=ruckig streams raw set-points; a Franka needs its driver's limiter and "
+                                  "low-pass on (then say driver_limits:=true), else use controller:=jtc")
+        if self.policy == "replay" and not self.episodes:
+            raise DeploymentError("policy:=replay needs episodes:=<folder of episodes>")
+        if self.policy in ("checkpoint", "blind") and not self.checkpoint:
+            raise DeploymentError(f"policy:={self.policy} needs checkpoint:=<folder of a checkpoint>")
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """One process: `ros2 run package executable`, or `python -m module` where there is no ros2."""
+
+    package: str
+    executable: str
+    name: str
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """The module whose main the executable runs."""
+        return f"{self.package}.{self.executable}"
+
+
+def describe(settings: BringupSettings) -> tuple[NodeDescription, ...]:
+    """The nodes of a run, those first that others wait for."""
+    settings = replace(settings, arm_socket=settings.arm_socket or _default_socket())
+    nodes = [_policy_node(settings)]
+    if settings.controller == "ruckig":
+        nodes.insert(0, _ruckig_node(settings))
+    if settings.robot == "sim":
+        if settings.controller == "jtc":
+            nodes.insert(0, _jtc_node(settings))
+        nodes.insert(0, _simulator_node(settings))
+    return tuple(nodes)
+
+
+def environment() -> dict[str, str]:
+    """Variables that every node gets on top of what is there already; a user's own profile wins."""
+    profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE") or str(fastdds_profile())
+    return {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
+
+
+def fastdds_profile() -> Path:
+    """The transport profile that carries images without loss."""
+    return Path(str(resources.files("ladle_bringup") / "fastdds.xml"))
+
+
+def settings_from_text(values: Mapping[str, str]) -> BringupSettings:
+    """Launch arguments, which are all text, to typed settings.
+
+    Raises:
+        DeploymentError: an unknown name, or a value of the wrong type.
+    """
+    defaults = {item.name: item.default for item in fields(BringupSettings)}
+    unknown = sorted(set(values) - set(defaults))
+    if unknown:
+        raise DeploymentError(f"unknown argument {unknown[0]!r}; known: {', '.join(defaults)}")
+    typed: dict[str, Any] = {name: _typed(name, text, defaults[name]) for name, text in values.items()}
+    return BringupSettings(**typed)
+
+
+def _typed(name: str, text: str, default: object) -> ParameterValue:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+    except (KeyError, ValueError) as error:
+        raise DeploymentError(f"{name}:={text} is not a {type(default).__name__}") from error
+    return text
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise DeploymentError(f"{name}:={value} is not one of {', '.join(allowed)}")
+
+
+def _default_socket() -> str:
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    return str(Path(tempfile.gettempdir()) / f"ladle-{os.getuid()}-{domain}.sock")
+
+
+def _simulator_node(s: BringupSettings) -> NodeDescription:
+    return NodeDescription("ladle_nodes", "simulator_node", "ladle_simulator", {
+        "use_sim_time": False,  # it is the clock
+        "task": s.task, "controller": s.controller, "lockstep": s.lockstep, "split": s.split, "seed0": s.seed0,
+        "scenes": s.scenes, "time_limit_s": s.time_limit_s, "output": s.output, "video": s.video,
+        "only_needed_frames": s.only_needed_frames, "renderer": s.renderer, "arm_socket": s.arm_socket,
+        "setpoint_topic": SETPOINT_TOPIC,
+    })
+
+
+def _jtc_node(s: BringupSettings) -> NodeDescription:
+    return NodeDescription("ladle_nodes", "jtc_node", "joint_trajectory_controller", {
+        "use_sim_time": True, "task": s.task, "distribution": s.jtc_distribution, "arm_socket": s.arm_socket,
+        "trajectory_topic": JTC_TOPIC,
+    })
+
+
+def _ruckig_node(s: BringupSettings) -> NodeDescription:
+    return NodeDescription("ladle_nodes", "ruckig_node", "ladle_ruckig", {
+        "use_sim_time": s.robot == "sim", "task": s.task, "lockstep": s.lockstep,
+        "plan_topic": PLAN_TOPIC, "setpoint_topic": SETPOINT_TOPIC,
+    })
+
+
+def _policy_node(s: BringupSettings) -> NodeDescription:
+    return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
+        "use_sim_time": s.robot == "sim", "task": s.task, "checkpoint": s.checkpoint, "policy": s.policy,
+        "episodes": s.episodes, "episode": s.episode, "home": s.home,
+        "seed": s.seed, "policy_threads": s.policy_threads, "controller": s.controller, "robot": s.robot, "lockstep": s.lockstep,
+        "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution,
+        "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
+    })

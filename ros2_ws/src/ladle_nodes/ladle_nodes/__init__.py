@@ -1,0 +1,1 @@
+"""The processes of a run: they connect topics to the folders that hold the logic, and do no arithmetic."""

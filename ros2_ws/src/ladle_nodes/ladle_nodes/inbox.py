@@ -1,0 +1,84 @@
+"""Sensor messages on their way from callbacks to the observation buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+
+from ladle.errors import DeploymentError
+from ladle.task import TaskConfig
+from ladle_nodes.images import stamp_ns, to_array
+from ladle_nodes.lockstep import DEPTH
+from ladle_nodes.qos import sensor_reader
+from real_world_deployment.observation import JOINTS, ObservationBuffer
+
+NS = 1e-9
+IMAGE_DEPTH = 30
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    message: Image | JointState
+    receive_ns: int
+
+
+class Inbox:
+    """Subscribes to what the buffer needs, and hands over in order of receipt.
+
+    Times are counted from the run's start in integer nanoseconds and turned into seconds only then, so that a run
+    gives the same numbers wherever on the clock it lies.
+    """
+
+    def __init__(self, node: Node, task: TaskConfig, observations: ObservationBuffer, lockstep: bool) -> None:
+        if task.joints is None:
+            raise DeploymentError(f"task {task.name} has no joints; a run needs them")
+        self._node, self._observations, self._lockstep = node, observations, lockstep
+        self._waiting: dict[str, list[_Arrival]] = {}
+        self._subscribe(JointState, JOINTS, task.joints.live_topic, DEPTH if lockstep else 100)
+        for key in observations.camera_keys:
+            self._subscribe(Image, key, task.cameras[key].topic, IMAGE_DEPTH if lockstep else 5)
+        topics = [task.joints.live_topic, *(task.cameras[key].topic for key in observations.camera_keys)]
+        self.has_writers: Callable[[], bool] = lambda: all(node.count_publishers(topic) > 0 for topic in topics)
+
+    def clear(self) -> None:
+        """Forget what has not been handed over."""
+        for arrivals in self._waiting.values():
+            arrivals.clear()
+
+    def holds(self, received_ns: Mapping[str, list[int]]) -> bool:
+        """Whether as many messages of each stream have come as were announced."""
+        return all(len(arrivals) >= len(received_ns.get(stream, [])) for stream, arrivals in self._waiting.items())
+
+    def hand_over_announced(self, received_ns: Mapping[str, list[int]], start_ns: int) -> None:
+        """Lockstep: the announced messages with the simulator's receive times."""
+        for stream, arrivals in self._waiting.items():
+            times_ns = received_ns.get(stream, [])
+            for arrival, time_ns in zip(arrivals[: len(times_ns)], times_ns, strict=True):
+                self._add(stream, arrival.message, time_ns, start_ns)
+            del arrivals[: len(times_ns)]
+
+    def hand_over(self, start_ns: int) -> None:
+        """Otherwise: everything, with the times at which the callbacks saw it."""
+        for stream, arrivals in self._waiting.items():
+            for arrival in arrivals:
+                self._add(stream, arrival.message, arrival.receive_ns, start_ns)
+            arrivals.clear()
+
+    def _subscribe(self, kind: type[Image] | type[JointState], stream: str, topic: str, depth: int) -> None:
+        arrivals = self._waiting.setdefault(stream, [])
+
+        def keep(message: Image | JointState) -> None:
+            arrivals.append(_Arrival(message, self._node.get_clock().now().nanoseconds))
+
+        self._node.create_subscription(kind, topic, keep, sensor_reader(depth, self._lockstep))
+
+    def _add(self, stream: str, message: Image | JointState, receive_ns: int, start_ns: int) -> None:
+        header_s = (stamp_ns(message.header.stamp) - start_ns) * NS
+        receive_s = (receive_ns - start_ns) * NS
+        if isinstance(message, JointState):
+            self._observations.add_joints(header_s, receive_s, list(message.name), list(message.position))
+        else:
+            self._observations.add_frame(stream, header_s, receive_s, to_array(message))

@@ -1,0 +1,108 @@
+"""The policies that the policy node can run: a checkpoint, and the controls that tell whether it sees anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import DeploymentError
+from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.resample import interpolate_poses
+from ladle.task import TaskConfig
+
+Floats = NDArray[np.float64]
+
+# How far ahead the controls answer, in ticks; longer than any pause between two decisions.
+CONTROL_HORIZON = 16
+
+
+class ReplayPolicy:
+    """A recorded demonstration, played back by the time since the first decision, whatever is seen."""
+
+    n_obs_steps = 1
+    observation_keys = ("eef",)
+
+    def __init__(self, observation_s: Floats, targets: Floats, period_s: float) -> None:
+        """Episode with observation times (T,) and targets (T, 7), each to be reached one period after its time."""
+        self._reached_s = observation_s + period_s - observation_s[0]
+        self._targets = targets
+        self._period_s = period_s
+        self._begun_s: float | None = None
+
+    def reset(self, seed: int) -> None:
+        """Start from the episode's beginning at the next decision."""
+        self._begun_s = None
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        """The poses that were recorded this long after the beginning."""
+        if self._begun_s is None:
+            self._begun_s = window.time_s
+        times_s: Floats = window.time_s + self._period_s * np.arange(1, CONTROL_HORIZON + 1, dtype=np.float64)
+        return ActionChunk(window.time_s, times_s, {
+            "pose": interpolate_poses(self._reached_s, self._targets, times_s - self._begun_s)})
+
+
+class HoldPolicy:
+    """Stays at the pose of the first decision."""
+
+    n_obs_steps = 1
+
+    def __init__(self, cameras: tuple[str, ...], period_s: float) -> None:
+        """Cameras are read and checked, though not looked at."""
+        self.observation_keys = ("eef", *cameras)
+        self._period_s = period_s
+        self._pose: Floats | None = None
+
+    def reset(self, seed: int) -> None:
+        """Hold the next pose that is seen."""
+        self._pose = None
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        """The same pose for the whole horizon."""
+        if self._pose is None:
+            self._pose = np.asarray(window.streams["eef"][-1], np.float64)
+        times_s: Floats = window.time_s + self._period_s * np.arange(1, CONTROL_HORIZON + 1, dtype=np.float64)
+        return ActionChunk(window.time_s, times_s, {"pose": np.tile(self._pose, (CONTROL_HORIZON, 1))})
+
+
+def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, episode: int, threads: int) -> Policy:
+    """The policy that a run's description names.
+
+    Raises:
+        LadleError: the checkpoint or the episode cannot be used.
+    """
+    makers: dict[str, Callable[[], Policy]] = {
+        "checkpoint": lambda: _load(checkpoint, task, threads, blind=False),
+        "blind": lambda: _load(checkpoint, task, threads, blind=True),
+        "replay": lambda: _replay(Path(episodes), episode, task),
+        "hold": lambda: HoldPolicy(tuple(key for key, c in task.extracted_cameras.items() if c.kind == "color"),
+                                   task.period_s),
+    }
+    return makers[kind]()
+
+
+def _load(checkpoint: str, task: TaskConfig, threads: int, *, blind: bool) -> Policy:
+    # torch takes seconds to import, and a replay does not need it.
+    import torch
+
+    from training.inference import load_policy
+
+    torch.set_num_threads(threads)
+    return load_policy(Path(checkpoint), task=task, blind=blind)
+
+
+def _replay(folder: Path, number: int, task: TaskConfig) -> Policy:
+    # Episodes need zarr 3, which a robot PC on Python 3.10 cannot have.
+    from ladle.episode import EpisodeFolder
+
+    episodes = EpisodeFolder(folder)
+    numbers = episodes.numbers()
+    if not numbers:
+        raise DeploymentError(f"{folder} holds no complete episode; policy:=replay needs one")
+    episode = episodes.load(numbers[0] if number < 0 else number)
+    if episode.target is None:
+        raise DeploymentError(f"episode {episode.index} in {folder} has no poses; a replay follows poses")
+    return ReplayPolicy(episode.observation_s, np.asarray(episode.target, np.float64), task.period_s)

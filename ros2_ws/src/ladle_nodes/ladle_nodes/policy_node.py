@@ -1,0 +1,165 @@
+"""The policy's process: observations in, trajectories out, at the ticks of the task."""
+
+from __future__ import annotations
+
+import logging
+
+from rclpy.node import Node
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from ladle.errors import DeploymentError
+from ladle.kinematics import KinematicChain
+from ladle.task import TaskConfig, load_task
+from ladle_nodes.inbox import Inbox
+from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
+from ladle_nodes.policies import make_policy
+from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
+from ladle_nodes.qos import latched, reliable
+from ladle_nodes.trajectories import to_message
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.controllers import JtcController, JtcMessage
+from real_world_deployment.loop import DeploymentLoop, LoopState
+from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.policy_caller import SynchronousCaller, ThreadedCaller
+
+log = logging.getLogger("ladle.policy")
+
+NS = 1e-9
+READY_PERIOD_S = 0.2
+POLL_S = 0.005
+DESCRIPTION_TIMEOUT_S = 60.0
+WRITERS_TIMEOUT_S = 60.0
+# After the last message a process must stay until it has left.
+FAREWELL_S = 0.2
+# A run's noise comes from the run's seed and the scene's.
+SEED_STRIDE = 1_000_003
+
+
+class PolicyNode:
+    """Joins topics to a `DeploymentLoop`; time is the simulator's tick in lockstep, the node's clock otherwise."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        task = load_task(text_parameter(node, "task"))
+        self._lockstep = bool(parameter(node, "lockstep"))
+        self._seed = int(parameter(node, "seed"))
+        self._spinner = Spinner(node)
+        self._start_ns = 0
+        self._sent = 0
+        policy = make_policy(text_parameter(node, "policy"), task, text_parameter(node, "checkpoint"),
+                             text_parameter(node, "episodes"), int(parameter(node, "episode")),
+                             int(parameter(node, "policy_threads")))
+        chain = self._chain(task)
+        observations = ObservationBuffer(task, chain)
+        self._inbox = Inbox(node, task, observations, self._lockstep)
+        self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
+                                                   reliable(100))
+        controller = JtcController(chain.joint_names, self._send,
+                                   "switch" if text_parameter(node, "jtc_distribution") == "master" else "overlap")
+        latency_s = float(parameter(node, "latency_s")) if self._lockstep else 0.0
+        config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")))
+        self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
+        self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
+        self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
+        self._ticks: list[Tick] = []
+        if self._lockstep:
+            node.create_subscription(String, TICK_TOPIC, self._keep_tick, reliable(100))
+
+    def run(self) -> None:
+        """One run after the other in lockstep, one run otherwise."""
+        self._spinner.until(self._is_connected, WRITERS_TIMEOUT_S, lambda: "sensors, and a reader of trajectories")
+        if self._lockstep:
+            self._run_in_lockstep()
+        else:
+            self._run_by_the_clock()
+
+    def close(self) -> None:
+        """Bring the arm to rest if a run is under way."""
+        if self._loop.state in {LoopState.HOMING, LoopState.RUNNING} and not self._lockstep:
+            self._loop.stop(self._now_s(), "the node ends")
+            self._spinner.once(FAREWELL_S)
+        if isinstance(self._caller, ThreadedCaller):
+            self._caller.close()
+        self._spinner.close()
+
+    def _run_in_lockstep(self) -> None:
+        while not self._ticks:
+            self._acks.publish(String(data=Ack("policy", -1).to_json()))
+            self._spinner.once(READY_PERIOD_S)
+        while True:
+            while not self._ticks:
+                self._spinner.once()
+            tick = self._ticks.pop(0)
+            if tick.kind == "quit":
+                return
+            if tick.kind == "reset":
+                self._begin(tick.time_ns, self._seed * SEED_STRIDE + tick.seed)
+            else:
+                while not self._inbox.holds(tick.received_ns):
+                    self._spinner.once()
+                self._inbox.hand_over_announced(tick.received_ns, self._start_ns)
+                self._loop.tick((tick.time_ns - self._start_ns) * NS)
+            detail = self._loop.detail if self._loop.state is not LoopState.RUNNING else self._counts()
+            self._acks.publish(String(data=Ack("policy", tick.number, self._sent, self._loop.state.value,
+                                               detail).to_json()))
+
+    def _run_by_the_clock(self) -> None:
+        self._spinner.until(lambda: self._node.get_clock().now().nanoseconds > 0, WRITERS_TIMEOUT_S, lambda: "/clock")
+        self._begin(self._node.get_clock().now().nanoseconds, self._seed)
+        while self._loop.tick(self._now_s()) is not LoopState.STOPPED:
+            self._spinner.once(POLL_S)
+            self._inbox.hand_over(self._start_ns)
+        log.error("the run has stopped: %s", self._loop.detail)
+        self._spinner.once(FAREWELL_S)
+
+    def _begin(self, start_ns: int, seed: int) -> None:
+        """A run begins: nothing of an earlier one is left."""
+        self._start_ns, self._sent = start_ns, 0
+        self._inbox.clear()
+        self._loop.observations.reset()
+        # There is nothing to brake: a new scene has put the arm elsewhere.
+        self._loop.running = None
+        self._loop.stop(0.0, "another run begins")
+        self._loop.start(seed)
+
+    def _counts(self) -> str:
+        """What to tell of a run that goes on."""
+        c = self._loop.counts
+        return (f"{c.decisions} decisions, {c.slowed} slowed, {c.refused} refused, {c.policy_errors} policy errors, "
+                f"{c.skipped} skipped")
+
+    def _now_s(self) -> float:
+        return (self._node.get_clock().now().nanoseconds - self._start_ns) * NS
+
+    def _send(self, message: JtcMessage) -> None:
+        self._trajectories.publish(to_message(message, self._start_ns))
+        self._sent += 1
+
+    def _keep_tick(self, message: String) -> None:
+        self._ticks.append(Tick.from_json(message.data))
+
+    def _is_connected(self) -> bool:
+        return self._inbox.has_writers() and self._trajectories.get_subscription_count() > 0
+
+    def _chain(self, task: TaskConfig) -> KinematicChain:
+        """The arm's kinematics from its own description."""
+        if task.frames is None:
+            raise DeploymentError(f"task {task.name} has no frames; a run needs base and tip")
+        topic, texts = task.frames.description_topic, list[str]()
+        self._node.create_subscription(String, topic, lambda message: texts.append(message.data), latched())
+        self._spinner.until(lambda: bool(texts), DESCRIPTION_TIMEOUT_S, lambda: topic)
+        return KinematicChain.from_urdf(texts[0], task.frames.base, task.frames.tip)
+
+
+def main() -> None:
+    """Entry point of ladle_nodes policy_node."""
+    def make() -> tuple[Node, PolicyNode]:
+        node = Node("ladle_policy", automatically_declare_parameters_from_overrides=True)
+        return node, PolicyNode(node)
+
+    run_node(make)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The life of a node's process: one context, one executor, an orderly end."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from ladle.errors import DeploymentError, LadleError
+from ladle.script import USER_ERROR_EXIT_CODE, one_line, set_up_logging
+
+log = logging.getLogger("ladle")
+
+WAIT_STEP_S = 0.1
+
+
+class LadleNode(Protocol):
+    """A node with a body of its own."""
+
+    def run(self) -> None:
+        """Work until the work is done or the process is asked to end."""
+        ...
+
+    def close(self) -> None:
+        """Release what ROS does not know of: processes, files, sockets."""
+        ...
+
+
+def run_node(make: Callable[[], tuple[Node, LadleNode]]) -> None:
+    """A node's main: exit code 0 at its end and on SIGINT or SIGTERM, 2 on a user's error."""
+    set_up_logging()
+    signal.signal(signal.SIGTERM, _interrupt)
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    exit_code = 0
+    node: Node | None = None
+    body: LadleNode | None = None
+    try:
+        node, body = make()
+        body.run()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except LadleError as error:
+        log.error("%s", one_line(error))
+        exit_code = USER_ERROR_EXIT_CODE
+    finally:
+        # A second Ctrl-C would cut the clean-up short and leave children behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if body is not None:
+            body.close()
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    sys.exit(exit_code)
+
+
+def parameter(node: Node, name: str) -> bool | int | float | str:
+    """A parameter that the description must give; there are no second defaults in the nodes.
+
+    Raises:
+        DeploymentError: the parameter was not set.
+    """
+    if not node.has_parameter(name):
+        raise DeploymentError(f"node {node.get_name()} was started without the parameter {name!r}; start it with "
+                              f"`ladle up`, ros2 launch ladle_bringup deploy.launch.py, or --ros-args -p {name}:=...")
+    value = node.get_parameter(name).value
+    assert isinstance(value, bool | int | float | str)
+    return value
+
+
+def text_parameter(node: Node, name: str) -> str:
+    """A parameter as text; a folder named 12 is still a name."""
+    return str(parameter(node, name))
+
+
+class Spinner:
+    """One SingleThreadedExecutor in the calling thread; waiting is spinning."""
+
+    def __init__(self, node: Node) -> None:
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+
+    def once(self, timeout_s: float = WAIT_STEP_S) -> None:
+        """Run at most one callback."""
+        self._executor.spin_once(timeout_sec=timeout_s)
+
+    def until(self, reached: Callable[[], bool], timeout_s: float, waiting_for: Callable[[], str]) -> None:
+        """Run callbacks until the condition holds. Raises DeploymentError after the timeout."""
+        give_up_s = time.monotonic() + timeout_s
+        while not reached():
+            self.once()
+            if time.monotonic() > give_up_s:
+                raise DeploymentError(f"waited {timeout_s:.0f} s for {waiting_for()}; is that process running, "
+                                      "with the same ROS_DOMAIN_ID?")
+
+    def close(self) -> None:
+        """Stop spinning; the node stays."""
+        self._executor.shutdown()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,156 @@
+"""Jerk-limited set-points at 1 kHz: plans from the policy node, Float64MultiArray to a position controller."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, String
+from trajectory_msgs.msg import JointTrajectory
+
+from ladle.errors import DeploymentError
+from ladle.task import load_task
+from ladle_nodes.lockstep import ACK_TOPIC, DEPTH, TICK_TOPIC, Ack, Tick
+from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
+from ladle_nodes.qos import reliable, sensor_reader
+from ladle_nodes.trajectories import to_plan
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.ruckig_stream import RuckigController
+from real_world_deployment.safety import MotionLimits
+
+CYCLE_S = 0.001
+NS = 1e-9
+READY_PERIOD_S = 0.2
+# A simulated arm takes its set-points in steps of simulation time; they must be there before the step.
+SIMULATION_LEAD_S = 0.05
+
+
+class RuckigNode:
+    """Plans in, set-points out; time is the simulator's tick in lockstep, the node's clock otherwise."""
+
+    def __init__(self, node: Node) -> None:
+        task = load_task(text_parameter(node, "task"))
+        if task.joints is None or task.limits is None:
+            raise DeploymentError(f"task {task.name} has no joints or no limits; set-points need both")
+        self._node, self._joint_names = node, task.joints.names
+        self._lockstep = bool(parameter(node, "lockstep"))
+        self._lead_s = SIMULATION_LEAD_S if parameter(node, "use_sim_time") else 0.0
+        config = DeploymentConfig()
+        self._stream = RuckigController(MotionLimits(task.limits, config.stream_limits, task.joints.names),
+                                        config.stream_period_s)
+        self._setpoints = node.create_publisher(Float64MultiArray, text_parameter(node, "setpoint_topic"),
+                                                reliable(DEPTH))
+        self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
+        node.create_subscription(JointTrajectory, text_parameter(node, "plan_topic"), self._keep_plan, reliable(100))
+        node.create_subscription(JointState, task.joints.live_topic, self._keep_joints,
+                                 sensor_reader(DEPTH, self._lockstep))
+        self._tick: Tick | None = None
+        self._policy: Ack | None = None
+        if self._lockstep:
+            node.create_subscription(String, TICK_TOPIC, self._keep_tick, reliable(100))
+            node.create_subscription(String, ACK_TOPIC, self._keep_ack, reliable(100))
+        self._spinner = Spinner(node)
+        self._forget(0)
+
+    def run(self) -> None:
+        """Until the simulator quits, or for ever."""
+        if not self._lockstep:
+            while True:
+                self._spinner.once(CYCLE_S)
+                self._stream_until(self._node.get_clock().now().nanoseconds * NS + self._lead_s)
+        while not self._begun:
+            self._acks.publish(String(data=Ack("ruckig", -1).to_json()))
+            self._spinner.once(READY_PERIOD_S)
+            self._answer()
+        while not self._quit:
+            self._spinner.once()
+            self._answer()
+
+    def close(self) -> None:
+        """Stop spinning."""
+        self._spinner.close()
+
+    def _answer(self) -> None:
+        """Answer a tick when everything it speaks of has come."""
+        tick = self._tick
+        if tick is None:
+            return
+        self._begun = True
+        if tick.kind == "quit":
+            self._quit = True
+            return
+        if tick.kind == "reset":
+            self._forget(tick.time_ns)
+        else:
+            due = self._announced + len(tick.received_ns.get("joints", []))
+            policy = self._policy
+            if policy is None or policy.number != tick.number:
+                return
+            if self._joints_seen < due or self._plans_seen < policy.sent:
+                return
+            self._announced = due
+            self._stream_until((tick.time_ns - self._start_ns) * NS + tick.cycles * CYCLE_S)
+        self._tick = None
+        self._acks.publish(String(data=Ack("ruckig", tick.number, self._sent).to_json()))
+
+    def _stream_until(self, until_s: float) -> None:
+        """Set-points up to an instant; none before the arm's position and a first plan are known."""
+        if self._measured is None or (not self._streaming and not self._plans):
+            return
+        if not self._streaming:
+            self._stream.start(self._measured, until_s - self._since_last(until_s))
+            self._streaming = True
+        for plan in self._plans:
+            self._stream.follow_plan(to_plan(plan, self._start_ns).to_trajectory())
+        self._plans.clear()
+        for row in self._stream.setpoints(until_s):
+            self._setpoints.publish(Float64MultiArray(data=array("d", np.ascontiguousarray(row).tobytes())))
+            self._sent += 1
+        self._streamed_until_s = until_s
+
+    def _since_last(self, until_s: float) -> float:
+        """How far back a stream begins: with the tick's own period in lockstep, now otherwise."""
+        return self._tick.cycles * CYCLE_S if self._tick is not None else self._lead_s
+
+    def _forget(self, start_ns: int) -> None:
+        """A scene begins."""
+        self._start_ns = start_ns
+        self._plans: list[JointTrajectory] = []
+        self._plans_seen = self._joints_seen = self._announced = self._sent = 0
+        self._measured: NDArray[np.float64] | None = None
+        self._streaming = self._quit = False
+        self._begun = start_ns > 0
+
+    def _keep_plan(self, message: JointTrajectory) -> None:
+        self._plans.append(message)
+        self._plans_seen += 1
+
+    def _keep_joints(self, message: JointState) -> None:
+        position = dict(zip(message.name, message.position, strict=False))
+        if all(name in position for name in self._joint_names):
+            self._measured = np.array([position[name] for name in self._joint_names])
+        self._joints_seen += 1
+
+    def _keep_tick(self, message: String) -> None:
+        self._tick = Tick.from_json(message.data)
+
+    def _keep_ack(self, message: String) -> None:
+        ack = Ack.from_json(message.data)
+        if ack.node == "policy":
+            self._policy = ack
+
+
+def main() -> None:
+    """Entry point of ladle_nodes ruckig_node."""
+    def make() -> tuple[Node, RuckigNode]:
+        node = Node("ladle_ruckig", automatically_declare_parameters_from_overrides=True)
+        return node, RuckigNode(node)
+
+    run_node(make)
+
+
+if __name__ == "__main__":
+    main()

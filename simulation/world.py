@@ -1,0 +1,149 @@
+"""One scene in motion: the arm's physics in 1 ms cycles, its reflexes, the puree and the judge of success."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import SimulationError
+from simulation import geometry as g
+from simulation.arm import SimulatedArm
+from simulation.arm_ik import ArmIk, start_pose
+from simulation.puree import Puree
+from simulation.reflex_model import CYCLE_S
+from simulation.scene import build_model
+from simulation.scene_sampling import SceneConfig
+
+FloatArray = NDArray[np.float64]
+
+PUREE_PERIOD_CYCLES = 5
+SUCCESS_MASS_G = 2.0
+LIFTED_OVER_RIM_M = 0.05
+STILL_M_S, HOLD_S = 0.03, 0.5
+
+
+@dataclass(frozen=True)
+class RenderState:
+    """What a renderer needs to draw an instant; small and picklable.
+
+    Attributes:
+        q_rad: (7,) joints; puree_m: (n, n) surface heights; mass_g: load on the spoon; time_s: of the world.
+    """
+
+    time_s: float
+    q_rad: FloatArray
+    puree_m: NDArray[np.float32]
+    mass_g: float
+
+
+class ScoopWorld:
+    """A scene with the arm at its start pose; time passes only in `step`."""
+
+    def __init__(self, scene: SceneConfig) -> None:
+        self.scene = scene
+        self._model = build_model(scene)
+        self._start_rad = ArmIk(self._model).solve(*start_pose(scene), g.HOME_POSTURE_RAD)
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the scene's start pose, at rest, with the bowl untouched."""
+        self._arm = SimulatedArm(self._model, self._start_rad)
+        self._puree = Puree(self.scene.bowl_xy_m, self.scene.fill)
+        self._cycles, self._still_cycles = 0, 0
+        self._held = False
+        self._last_cup_m = self.cup_m
+
+    def step(self, setpoints_rad: FloatArray) -> None:
+        """Follow joint set-points (n, 7), one each millisecond; after a reflex the arm brakes and stays.
+
+        Raises:
+            SimulationError: a wrong shape.
+        """
+        setpoints = np.asarray(setpoints_rad, dtype=np.float64)
+        if setpoints.ndim != 2 or setpoints.shape[1] != 7:
+            raise SimulationError(f"set-points must have the shape (cycles, 7), got {setpoints.shape}")
+        reflex = self._arm.reflex
+        accepted, why = reflex.check(setpoints)
+        for cycle, setpoint in enumerate(setpoints):
+            if cycle == accepted and why is not None:
+                reflex.stop(why)
+            if reflex.reason is None:
+                self._arm.follow(setpoint)
+            else:
+                self._arm.brake()
+            self._arm.advance()
+            self._cycles += 1
+            if self._cycles % PUREE_PERIOD_CYCLES == 0:
+                self._advance_puree()
+
+    @property
+    def time_s(self) -> float:
+        """Time since `reset`."""
+        return self._cycles * CYCLE_S
+
+    @property
+    def q_rad(self) -> FloatArray:
+        """(7,) measured joint positions."""
+        return self._arm.data.qpos.copy()
+
+    @property
+    def dq_rad_s(self) -> FloatArray:
+        """(7,) measured joint velocities."""
+        return self._arm.data.qvel.copy()
+
+    @property
+    def tau_nm(self) -> FloatArray:
+        """(7,) joint torques of the servo, gravity included."""
+        return self._arm.torque_nm.copy()
+
+    @property
+    def tip_pose(self) -> FloatArray:
+        """(7,) panda_hand in panda_link0: metres, quaternion xyzw."""
+        data, hand = self._arm.data, self._arm.hand
+        w, x, y, z = data.xquat[hand]
+        return np.array([*data.xpos[hand], x, y, z, w])
+
+    @property
+    def cup_m(self) -> FloatArray:
+        """(3,) centre of the spoon's cup in panda_link0."""
+        return self._arm.data.xpos[self._arm.hand] + self._hand_matrix() @ g.CUP_CENTRE_M
+
+    @property
+    def mass_g(self) -> float:
+        """Load on the spoon."""
+        return self._puree.mass_g
+
+    @property
+    def stage(self) -> int:
+        """0 before, 1 in the puree, 2 lifted with a load."""
+        return self._puree.stage
+
+    @property
+    def reflex(self) -> str | None:
+        """Why the arm stopped itself, latched until `reset`; None while it runs."""
+        return self._arm.reflex.reason
+
+    @property
+    def succeeded(self) -> bool:
+        """At least 2 g were held still, clear over the rim, for half a second, are still there, and no reflex."""
+        return self._held and self.reflex is None and self.mass_g >= SUCCESS_MASS_G
+
+    def render_state(self) -> RenderState:
+        """The present instant for a renderer."""
+        return RenderState(self.time_s, self.q_rad, self._puree.heights_m.astype(np.float32), self.mass_g)
+
+    def _hand_matrix(self) -> FloatArray:
+        return self._arm.data.xmat[self._arm.hand].reshape(3, 3)
+
+    def _advance_puree(self) -> None:
+        period_s = PUREE_PERIOD_CYCLES * CYCLE_S
+        cup_m, rotation = self.cup_m, self._hand_matrix()
+        self._puree.step(cup_m, rotation @ g.CUP_AXIS, rotation @ g.CUP_NORMAL, period_s)
+        speed_m_s = float(np.linalg.norm(cup_m - self._last_cup_m)) / period_s
+        self._last_cup_m = cup_m
+        holding = (self.mass_g >= SUCCESS_MASS_G and speed_m_s < STILL_M_S
+                   and cup_m[2] > g.BOWL_RIM_Z_M + LIFTED_OVER_RIM_M)
+        self._still_cycles = self._still_cycles + PUREE_PERIOD_CYCLES if holding else 0
+        self._held = self._held or self._still_cycles * CYCLE_S >= HOLD_S

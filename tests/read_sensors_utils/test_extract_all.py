@@ -1,0 +1,210 @@
+"""A folder of recordings: numbers, re-runs, kills, full disks, and one line for every user error."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ladle.episode import EpisodeFolder
+from ladle.errors import BagError, EpisodeError, LabelError
+from ladle.task import task_text
+from read_sensors_utils import camera_recorder
+from read_sensors_utils.annotations import interpolate_labels
+from read_sensors_utils.extract_all import extract_all
+
+SCRIPT = Path("read_sensors_utils") / "format_data_replay_buffer.py"
+
+
+def command(root: Path, *arguments: object) -> list[str]:
+    """The script with arguments."""
+    return [sys.executable, str(root / SCRIPT), *map(str, arguments)]
+
+
+def run(root: Path, cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the script from another folder."""
+    return subprocess.run(command(root, *arguments), cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def task_file(tmp_path, small_task) -> Path:
+    """The small task as a file."""
+    path = tmp_path / "small.yaml"
+    path.write_text(task_text(small_task))
+    return path
+
+
+def test_numbers_survive_a_gap(recordings, tmp_path, small_task):
+    """Recordings 0 and 2 become episodes 0 and 2 with their own masses."""
+    summary = extract_all(recordings([0, 2]), tmp_path / "out", small_task, workers=1)
+    assert summary.extracted == (0, 2)
+    episodes = EpisodeFolder(tmp_path / "out")
+    assert {number: episodes.load(number).mass_g for number in episodes.numbers()} == {0: 10.0, 2: 12.0}
+
+
+def test_a_missing_mass_is_found_before_any_work(recordings, tmp_path, small_task):
+    """The recording without a row is named; nothing is written."""
+    folder = recordings([0, 2])
+    (folder / "data.csv").write_text("index,mass\n0,1\n")
+    with pytest.raises(BagError, match="recording 2 has no row"):
+        extract_all(folder, tmp_path / "out", small_task, workers=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_run_does_only_what_is_missing(recordings, tmp_path, small_task):
+    """Complete episodes are untouched; another task's are refused; --override makes them again."""
+    folder = recordings([0])
+    extract_all(folder, tmp_path / "out", small_task, workers=1)
+    made = tmp_path / "out/actions/0/episode.json"
+    before_ns = made.stat().st_mtime_ns
+    summary = extract_all(folder, tmp_path / "out", small_task, workers=1)
+    assert (summary.extracted, summary.skipped) == ((), (0,))
+    assert made.stat().st_mtime_ns == before_ns
+    other = dataclasses.replace(small_task, rate_hz=5.0)
+    with pytest.raises(EpisodeError, match="another task file"):
+        extract_all(folder, tmp_path / "out", other, workers=1)
+    extract_all(folder, tmp_path / "out", other, override=True, workers=1)
+    assert EpisodeFolder(tmp_path / "out").load(0).description["rate_hz"] == 5.0
+
+
+def test_one_bad_recording_costs_none_of_the_others(recordings, tmp_path, small_task):
+    """The others are extracted, the bad one is named at the end."""
+    folder = recordings([0, 1, 2])
+    next((folder / "rosbag_1").glob("*.mcap")).write_bytes(b"\x89MCAP0\r\n cut")
+    with pytest.raises(BagError, match=r"1 of 3 recordings .* recording 1: cannot read"):
+        extract_all(folder, tmp_path / "out", small_task, workers=1)
+    assert EpisodeFolder(tmp_path / "out").numbers() == [0, 2]
+
+
+def test_processes_give_the_same_episodes(recordings, tmp_path, small_task):
+    """Two workers, same bytes as one."""
+    folder = recordings([0, 1])
+    extract_all(folder, tmp_path / "one", small_task, workers=1)
+    extract_all(folder, tmp_path / "two", small_task, workers=2)
+    for number in (0, 1):
+        one, two = (EpisodeFolder(tmp_path / name).load(number) for name in ("one", "two"))
+        np.testing.assert_array_equal(one.eef, two.eef)
+        np.testing.assert_array_equal(one.frames["camera_1"][:], two.frames["camera_1"][:])
+
+
+@pytest.mark.parametrize("where", ["frames", "video"])
+def test_a_full_disk_leaves_nothing_half_written(recordings, tmp_path, small_task, monkeypatch, where):
+    """The first episode stays, the second is not to be seen, the third is not tried; then a re-run finishes."""
+    folder, calls = recordings([0, 1, 2]), []
+    owner: type = camera_recorder.TickFrames if where == "frames" else camera_recorder.VideoWriter
+    name = "finish" if where == "frames" else "write"
+    original = getattr(owner, name)
+
+    def full(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) > (2 if where == "frames" else 200):  # two arrays, or three videos of 60 frames, an episode
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, full)
+        with pytest.raises(EpisodeError, match=r"no space left .* episode 1"):
+            extract_all(folder, tmp_path / "out", small_task, workers=1)
+    assert EpisodeFolder(tmp_path / "out").numbers() == [0]
+    assert not list((tmp_path / "out").glob(".partial*"))
+    assert extract_all(folder, tmp_path / "out", small_task, workers=1).extracted == (1, 2)
+
+
+def test_a_write_error_of_the_real_script_is_one_line(root, recordings, tmp_path, task_file):
+    """With files limited to 2 kB the system itself refuses to write: exit code 2, one line, nothing left."""
+    folder = recordings([0])
+    arguments = command(root, "--path-load", folder, "--path-save", tmp_path / "out", "--task", task_file)
+    result = subprocess.run(["bash", "-c", 'ulimit -f 2; exec "$@"', "bash", *arguments], capture_output=True,
+                            text=True, timeout=120, check=False)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.splitlines()[-1].startswith("E ladle: no space left in")
+    assert "Traceback" not in result.stderr
+    assert not list((tmp_path / "out").glob("**/*.json"))
+    assert not list((tmp_path / "out").glob(".partial*"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_kill_leaves_nothing_that_looks_finished(root, synthetic, recordings, tmp_path, task_file, workers):
+    """Killed in the middle, run again: all episodes are whole and no partial folder is left."""
+    folder = recordings([0, 1, 2, 3], synthetic.BagPlan(duration_s=6.0))
+    out = tmp_path / "out"
+    arguments = ("--path-load", folder, "--path-save", out, "--task", task_file, "--workers", workers)
+    process = subprocess.Popen(command(root, *arguments), stderr=subprocess.DEVNULL)
+    deadline_s = time.monotonic() + 60
+    while not list(out.glob(".partial-*/videos/*/1.mp4")) and time.monotonic() < deadline_s:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    partial = list(out.glob(".partial-*"))
+    episodes = EpisodeFolder(out)
+    assert partial
+    assert len(episodes.numbers()) < 4
+    assert set(episodes.incomplete()) >= {int(path.name.removeprefix(".partial-")) for path in partial}
+    again = run(root, tmp_path, *arguments)
+    assert again.returncode == 0, again.stderr
+    assert episodes.numbers() == [0, 1, 2, 3]
+    assert not list(out.glob(".partial-*"))
+    assert all(len(episodes.load(number)) >= 58 for number in range(4))
+
+
+@pytest.mark.parametrize(("case", "words"), [
+    ("empty folder", "no recordings in"),
+    ("no joints", "/camera/depth/image_raw (sensor_msgs/msg/Image)"),
+    ("no tip", "panda_hand"),
+    ("no mass table", "no data.csv"),
+    ("no labels", "has no labels"),
+    ("unknown task", "known"),
+])
+def test_user_errors_are_one_line_and_exit_code_2(root, synthetic, recordings, tmp_path, task_file, case, words):
+    """The last line of stderr says it all; there is no traceback and no half-written episode."""
+    plan = {"no joints": {"without": ("/joint_states",)}, "no tip": {"tip": "tool"}}.get(case, {})
+    folder = recordings([] if case == "empty folder" else [4], synthetic.BagPlan(duration_s=1.0, **plan))
+    out = tmp_path / "out"
+    arguments: list[object] = ["--path-load", folder, "--path-save", out, "--task", task_file]
+    if case == "no mass table":
+        (folder / "data.csv").unlink()
+    if case == "no labels":
+        assert run(root, tmp_path, *arguments).returncode == 0
+        arguments = ["--path-save", out, "--task", task_file, "--annotations"]
+    if case == "unknown task":
+        arguments[-1] = "stirring"
+    result = run(root, tmp_path, *arguments)
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == 2
+    assert lines[-1].startswith("E ladle: ")
+    assert words in lines[-1]
+    assert "Traceback" not in result.stderr
+    assert case == "no labels" or not list(out.glob("**/*"))
+
+
+def test_labels_come_with_the_next_run(recordings, tmp_path, small_task):
+    """After labelling, the same command or interpolate_labels adds the tick labels; the unlabelled are named."""
+    folder = recordings([0, 1])
+    extract_all(folder, tmp_path / "out", small_task, workers=1)
+    episodes = EpisodeFolder(tmp_path / "out")
+    labels = np.repeat([0, 1, 2], 20)
+    np.save(episodes.action_folder(0) / "annotations_video.npy", labels)
+    summary = extract_all(folder, tmp_path / "out", small_task, workers=1)
+    assert summary.labelled == (0,)
+    np.testing.assert_array_equal(episodes.load(0).labels, labels[episodes.stamps(0)["frame_index_camera_1"]])
+    with pytest.raises(LabelError, match="episode 1 has no labels"):
+        interpolate_labels(episodes, small_task, required=True)
+    np.save(episodes.action_folder(1) / "annotations_video.npy", labels[:-1])
+    assert interpolate_labels(episodes, small_task, required=False) == [0]
+    with pytest.raises(LabelError, match="episode 1: 59 labels for 60 frames"):
+        interpolate_labels(episodes, small_task, required=True)
+
+
+def test_a_genuine_recording_extracts_by_the_script(root, shared_data, tmp_path):
+    """The command of the documentation on a UR3 without cameras."""
+    result = run(root, tmp_path, "--path-load", shared_data / "bags/ros2_db3/ur3_move", "--path-save", tmp_path / "out",
+                 "--task", "ur3_joints")
+    assert result.returncode == 0, result.stderr
+    assert len(EpisodeFolder(tmp_path / "out").load(0)) == 210

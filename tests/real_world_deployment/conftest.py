@@ -1,0 +1,48 @@
+"""The Panda and the scoop task, as deployment sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ladle.kinematics import KinematicChain
+from ladle.robot_description import panda_urdf
+from ladle.task import TaskConfig, load_task
+from real_world_deployment.config import LimitShares
+from real_world_deployment.homing import Homing
+from real_world_deployment.safety import MotionLimits
+
+
+@pytest.fixture(scope="session")
+def task() -> TaskConfig:
+    """The scoop task."""
+    return load_task("scoop")
+
+
+@pytest.fixture(scope="session")
+def chain(task: TaskConfig) -> KinematicChain:
+    """The Panda between the task's frames."""
+    assert task.frames is not None
+    return KinematicChain.from_urdf(panda_urdf(), task.frames.base, task.frames.tip)
+
+
+@pytest.fixture(scope="session")
+def limits(task: TaskConfig) -> MotionLimits:
+    """The task's limits with the default shares."""
+    assert task.limits is not None
+    assert task.joints is not None
+    return MotionLimits(task.limits, LimitShares(), task.joints.names)
+
+
+@pytest.fixture(scope="session")
+def homing(task: TaskConfig, chain: KinematicChain, limits: MotionLimits) -> Homing:
+    """Homing at the default speed."""
+    assert task.home is not None
+    return Homing(chain, task.home, limits, 0.25)
+
+
+@pytest.fixture(scope="session")
+def home_rad(homing: Homing) -> NDArray[np.float64]:
+    """(7,) joints of the home pose."""
+    return homing.home_rad

@@ -1,0 +1,267 @@
+"""The control loop with policies that work, err, fall silent or are never asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ladle.errors import DeploymentError, ObservationError
+from ladle.kinematics import KinematicChain
+from ladle.policy import ActionChunk, ObservationWindow
+from ladle.task import TaskConfig, load_task
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.loop import DeploymentLoop, LoopState
+from real_world_deployment.policy_caller import ThreadedCaller
+from real_world_deployment.splice import Splice
+from real_world_deployment.trajectory import JointTrajectory
+from simulation.reflex_model import ReflexModel
+
+Array = NDArray[np.float64]
+
+
+class DownwardPolicy:
+    """Goes down at 4 cm/s from where the tip is; may raise or sleep from a certain question on."""
+
+    n_obs_steps = 2
+    observation_keys = ("eef", "camera_1")
+
+    def __init__(self, fail_from: int = 10**6, sleep_s: float = 0.0) -> None:
+        self.questions: list[float] = []
+        self.watched: list[float] = []
+        self.seeds: list[int] = []
+        self._fail_from, self._sleep_s = fail_from, sleep_s
+
+    def reset(self, seed: int) -> None:
+        self.seeds.append(seed)
+
+    def observe(self, window: ObservationWindow) -> None:
+        self.watched.append(window.decision_time_s)
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        self.questions.append(window.decision_time_s)
+        if len(self.questions) > self._fail_from:
+            raise RuntimeError("the network is gone")
+        time.sleep(self._sleep_s)
+        target = np.tile(window.streams["eef"][-1], (15, 1))
+        target[:, 2] -= 0.004 * np.arange(1, 16)
+        return ActionChunk(window.time_s, window.time_s + 0.1 * np.arange(1, 16), {"pose": target})
+
+
+class PerfectArm:
+    """A controller that keeps the newest plan, and an arm that is always on it; takes every set-point down."""
+
+    def __init__(self, q_rad: Array) -> None:
+        self.plan: JointTrajectory | None = None
+        self.sent: list[float] = []
+        self.setpoints: list[Array] = []
+        self._start_rad, self.now_ms = q_rad, 0
+
+    def follow(self, splice: Splice, now_s: float) -> None:
+        self.plan = splice.trajectory
+        self.sent.append(now_s)
+
+    def q_rad(self, at_s: Sequence[float] | Array) -> Array:
+        """(m, 7) at m instants."""
+        return np.tile(self._start_rad, (len(at_s), 1)) if self.plan is None else self.plan.sample(at_s).q_rad
+
+    def advance(self, until_ms: int) -> None:
+        self.setpoints.append(self.q_rad(np.arange(self.now_ms + 1, until_ms + 1) / 1000.0))
+        self.now_ms = until_ms
+
+
+class Bench:
+    """Loop, arm and sensors in lockstep; a tick is 100 ms."""
+
+    def __init__(self, task: TaskConfig, chain: KinematicChain, policy: DownwardPolicy, start_rad: Array,
+                 config: DeploymentConfig | None = None, threaded: bool = False) -> None:
+        self.task, self.start_rad, self.arm = task, start_rad, PerfectArm(start_rad)
+        caller = ThreadedCaller(policy) if threaded else None
+        self.loop = DeploymentLoop(task, policy, self.arm, chain, config or DeploymentConfig(), caller=caller)
+        self.has_camera = True
+
+    def run(self, seconds: float) -> None:
+        """Tick for so long; sensors are sampled every 10 ms."""
+        assert self.task.joints is not None
+        for _ in range(round(seconds * 10)):
+            for ms in range(self.arm.now_ms + 10, self.arm.now_ms + 101, 10):
+                self.arm.advance(ms)
+                at = ms / 1000.0
+                q = self.arm.q_rad([at])[0]
+                self.loop.observations.add_joints(at, at, self.task.joints.names, q.tolist())
+                if self.has_camera and ms % 30 == 0:
+                    for key in ("camera_1", "camera_0"):
+                        kind = (np.zeros((120, 240, 3), np.uint8) if key == "camera_1"
+                                else np.zeros((120, 240), np.uint16))
+                        self.loop.observations.add_frame(key, at - 0.02, at, kind)
+            self.loop.tick(self.arm.now_ms / 1000.0)
+
+    def assert_no_reflex(self) -> None:
+        """All set-points so far keep the manufacturer's limits."""
+        rows = np.concatenate(self.arm.setpoints)
+        assert ReflexModel(self.start_rad).check(rows) == (len(rows), None)
+
+
+@pytest.fixture(scope="module")
+def start_rad(home_rad: Array) -> Array:
+    """Away from home."""
+    return home_rad + np.array([0.1, -0.05, 0.05, -0.1, 0.02, 0.05, 0.1])
+
+
+def test_a_run_homes_then_follows_the_policy(task: TaskConfig, chain: KinematicChain, start_rad: Array) -> None:
+    """IDLE, HOMING, RUNNING; the policy is reset once, asked every fourth tick, watches the others; no reflex."""
+    policy = DownwardPolicy()
+    bench = Bench(task, chain, policy, start_rad)
+    bench.run(0.3)
+    assert bench.loop.state is LoopState.IDLE
+    assert bench.arm.sent == []
+    bench.loop.start(seed=7)
+    bench.run(0.2)
+    assert bench.loop.state is LoopState.HOMING
+    bench.run(4.5)
+    assert bench.loop.state is LoopState.RUNNING
+    assert policy.seeds == [7]
+    height_m = chain.forward(bench.arm.q_rad([bench.arm.now_ms / 1000]))[0, 2]
+    bench.run(2.0)
+    gaps = np.diff(policy.questions)
+    np.testing.assert_allclose(gaps, 0.4, atol=1e-9)
+    assert len(policy.watched) >= 3 * len(gaps)
+    sunk_m = height_m - chain.forward(bench.arm.q_rad([bench.arm.now_ms / 1000]))[0, 2]
+    assert sunk_m > 0.04
+    assert bench.loop.counts.refused == 0
+    # The chunk asked for at d is used at d + latency, exactly.
+    used = bench.arm.sent[1:]
+    np.testing.assert_allclose(used, np.array(policy.questions[:len(used)]) + 0.1, atol=1e-9)
+    bench.assert_no_reflex()
+
+
+def test_nothing_is_sent_without_a_camera(task: TaskConfig, chain: KinematicChain, start_rad: Array) -> None:
+    """Deny by default: the loop waits and says for what."""
+    bench = Bench(task, chain, DownwardPolicy(), start_rad)
+    bench.has_camera = False
+    bench.loop.start(0)
+    bench.run(1.0)
+    assert bench.loop.state is LoopState.IDLE
+    assert "camera_1" in bench.loop.detail
+    assert bench.arm.sent == []
+    bench.has_camera = True
+    bench.run(0.2)
+    assert bench.loop.state is LoopState.HOMING
+
+
+def test_a_failing_policy_ends_in_rest(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """After three errors in a row the run is STOPPED, the arm at rest, no limit broken."""
+    bench = Bench(task, chain, DownwardPolicy(fail_from=3), home_rad)
+    bench.loop.start(0)
+    bench.run(4.5)
+    assert bench.loop.state is LoopState.STOPPED
+    assert "the network is gone" in bench.loop.detail
+    assert bench.loop.counts.policy_errors == 3
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    bench.assert_no_reflex()
+
+
+def test_a_silent_policy_ends_in_rest_without_waiting(task: TaskConfig, chain: KinematicChain,
+                                                      home_rad: Array) -> None:
+    """A policy that takes seconds in its own thread does not hold the loop up; the plan runs out into rest."""
+    bench = Bench(task, chain, DownwardPolicy(sleep_s=3.0), home_rad, threaded=True)
+    bench.loop.start(0)
+    begin = time.perf_counter()
+    bench.run(2.0)
+    assert time.perf_counter() - begin < 2.5
+    assert bench.loop.counts.decisions == 1
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    bench.assert_no_reflex()
+
+
+def test_a_camera_that_stops_stops_the_questions(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Without fresh frames nothing new is asked and the arm comes to rest; with them it goes on."""
+    policy = DownwardPolicy()
+    bench = Bench(task, chain, policy, home_rad)
+    bench.loop.start(0)
+    bench.run(1.5)
+    asked = len(policy.questions)
+    bench.has_camera = False
+    bench.run(3.0)
+    assert len(policy.questions) <= asked + 2
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    assert bench.loop.counts.skipped > 10
+    bench.has_camera = True
+    bench.run(1.0)
+    assert len(policy.questions) > asked + 2
+    bench.assert_no_reflex()
+
+
+def test_a_refused_chunk_leaves_the_plan_in_force(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Chunks out of reach are counted with their reason; the arm comes to rest; nothing is sent for them."""
+
+    class FarPolicy(DownwardPolicy):
+        def predict(self, window: ObservationWindow) -> ActionChunk:
+            chunk = super().predict(window)
+            if len(self.questions) > 2:
+                chunk.parts["pose"][:, 0] += 3.0
+            return chunk
+
+    bench = Bench(task, chain, FarPolicy(), home_rad)
+    bench.loop.start(0)
+    bench.run(4.0)
+    assert bench.loop.counts.refused >= 3
+    assert bench.loop.counts.sent == 2
+    assert "cannot reach" in bench.loop.detail
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    bench.assert_no_reflex()
+
+
+def test_stop_brings_the_arm_to_rest(task: TaskConfig, chain: KinematicChain, start_rad: Array) -> None:
+    """During homing and while running; a new run may start afterwards."""
+    bench = Bench(task, chain, DownwardPolicy(), start_rad)
+    bench.run(0.2)
+    bench.loop.start(0)
+    bench.run(1.0)
+    assert bench.loop.state is LoopState.HOMING
+    with pytest.raises(DeploymentError, match="HOMING"):
+        bench.loop.start(1)
+    bench.loop.stop(bench.arm.now_ms / 1000, "asked to")
+    bench.run(1.2)
+    assert bench.loop.state is LoopState.STOPPED
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    bench.loop.start(1)
+    bench.run(6.0)
+    assert bench.loop.state is LoopState.RUNNING
+    bench.loop.stop(bench.arm.now_ms / 1000, "asked to")
+    bench.run(1.2)
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    bench.assert_no_reflex()
+
+
+def test_an_arm_that_does_not_move_stops_the_run(task: TaskConfig, chain: KinematicChain, start_rad: Array) -> None:
+    """When homing does not arrive, the run ends with the distance."""
+    bench = Bench(task, chain, DownwardPolicy(), start_rad)
+    bench.arm.q_rad = lambda at_s: np.tile(start_rad, (len(at_s), 1))  # type: ignore[method-assign]
+    bench.loop.start(0)
+    bench.run(9.0)
+    assert bench.loop.state is LoopState.STOPPED
+    assert "from home" in bench.loop.detail
+
+
+@pytest.mark.parametrize("latency_s", [0.0, 0.05, 0.25])
+def test_other_latencies_keep_the_limits(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                         latency_s: float) -> None:
+    """The answer is used at the first tick from decision + latency on."""
+    policy = DownwardPolicy()
+    bench = Bench(task, chain, policy, home_rad, DeploymentConfig(latency_s=latency_s, replan_ticks=4))
+    bench.loop.start(0)
+    bench.run(3.0)
+    assert bench.loop.counts.refused == 0
+    waits = np.array(bench.arm.sent) - np.array(policy.questions[:len(bench.arm.sent)])
+    np.testing.assert_allclose(waits, np.ceil(latency_s * 10 - 1e-9) / 10, atol=1e-9)
+    bench.assert_no_reflex()
+
+
+def test_tasks_that_cannot_move_an_arm_are_refused(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Push-T has no arm."""
+    with pytest.raises((DeploymentError, ObservationError), match="pusht"):
+        DeploymentLoop(load_task("pusht"), DownwardPolicy(), PerfectArm(home_rad), chain, DeploymentConfig())

@@ -1,0 +1,136 @@
+"""Live observations equal offline ones bit for bit; what is missing or stale is named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ladle.errors import ObservationError
+from ladle.images import to_task_size
+from ladle.kinematics import KinematicChain
+from ladle.observation_time import StreamStamps, newest_received, observation_time_s
+from ladle.task import TaskConfig
+from read_sensors_utils.ticks import joints_seen
+from real_world_deployment.observation import ObservationBuffer
+
+Array = NDArray[np.float64]
+
+
+def recording(seed: int, home_rad: Array) -> dict[str, tuple[Array, Array, Array]]:
+    """Three seconds of joints at 200 Hz and two cameras at 30 Hz: header, receive, values, in order of receipt."""
+    rng = np.random.default_rng(seed)
+    streams: dict[str, tuple[Array, Array, Array]] = {}
+    for name, rate, delay in (("joints", 200.0, 0.003), ("camera_1", 30.0, 0.03), ("camera_0", 30.0, 0.035)):
+        header = np.arange(0.0, 3.0, 1 / rate) + rng.normal(0, 0.0005, int(3 * rate))
+        receive = header + delay + rng.exponential(0.006, len(header))
+        order = np.argsort(receive)
+        if name == "joints":
+            values = home_rad + 0.3 * np.sin(header[:, None] + np.arange(7))
+        elif name == "camera_1":
+            values = rng.integers(0, 255, (len(header), 48, 96, 3), dtype=np.uint8)
+        else:
+            values = rng.integers(0, 9000, (len(header), 48, 96), dtype=np.uint16)
+        streams[name] = (header[order], receive[order], values[order])
+    return streams
+
+
+def feed(buffer: ObservationBuffer, streams: dict[str, tuple[Array, Array, Array]], names: tuple[str, ...]) -> None:
+    """Give everything to the buffer in order of receipt, joints shuffled and with a stranger among them."""
+    events = sorted((receive, key, index) for key, (_, receives, _) in streams.items()
+                    for index, receive in enumerate(receives))
+    for receive, key, index in events:
+        header, value = float(streams[key][0][index]), streams[key][2][index]
+        if key == "joints":
+            buffer.add_joints(header, receive, ("finger", *names[::-1]), [0.01, *value[::-1]])
+        else:
+            buffer.add_frame(key, header, receive, value)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_live_equals_offline_bit_for_bit(seed: int, task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Times, joints, poses and images are those that extraction takes, though much more had come in since."""
+    assert task.joints is not None
+    streams = recording(seed, home_rad)
+    buffer = ObservationBuffer(task, chain)
+    feed(buffer, streams, task.joints.names)
+    decisions = np.array([2.0, 2.1])
+    window = buffer.window(decisions.tolist(), ("eef", "joints", "camera_1", "depth_0", "camera_0"))
+
+    stamps = {key: StreamStamps(header, receive, 0.0, 30.0) for key, (header, receive, _) in streams.items()}
+    cameras = {key: stamps[key] for key in ("camera_1", "camera_0")}
+    times = np.array([observation_time_s(float(d), cameras, {"joints": stamps["joints"]}) for d in decisions])
+    np.testing.assert_array_equal(window.observation_times_s, times)
+    seen = joints_seen(stamps["joints"], streams["joints"][2], decisions, times)
+    np.testing.assert_array_equal(window.streams["joints"], seen)
+    np.testing.assert_array_equal(np.abs(window.streams["eef"]), np.abs(chain.forward(seen)))
+    for key, camera_key in (("camera_1", "camera_1"), ("depth_0", "camera_0")):
+        frames = [to_task_size(streams[camera_key][2][newest_received(stamps[camera_key], float(d))],
+                               task.cameras[camera_key]) for d in decisions]
+        np.testing.assert_array_equal(window.streams[key], np.stack(frames))
+    assert window.streams["camera_0"].shape == (2, 120, 240, 3)
+
+
+def test_quaternion_signs_go_on_between_windows(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Home has w near 0, where the sign flips with noise; successive windows never jump."""
+    assert task.joints is not None
+    buffer, last = ObservationBuffer(task, chain, camera_keys=()), None
+    rng = np.random.default_rng(0)
+    for step in range(200):
+        buffer.add_joints(0.01 * step, 0.01 * step, task.joints.names, home_rad + rng.normal(0, 0.01, 7))
+        if step > 20:
+            q = buffer.window([0.01 * step - 0.1, 0.01 * step], ("eef",)).streams["eef"][:, 3:]
+            assert float(q[0] @ q[1]) > 0
+            assert last is None or float(last @ q[0]) > 0
+            last = q[-1]
+
+
+def test_what_is_missing_is_named(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Silent streams, missing joints, unknown cameras, wrong images and strange keys."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, chain)
+    with pytest.raises(ObservationError, match="joints, camera_1, camera_0"):
+        buffer.window([1.0], ("eef",))
+    with pytest.raises(ObservationError, match="lacks panda_joint7"):
+        buffer.add_joints(0.0, 0.0, task.joints.names[:6], home_rad[:6].tolist())
+    with pytest.raises(ObservationError, match="not finite"):
+        buffer.add_joints(0.0, 0.0, task.joints.names, [float("nan")] * 7)
+    with pytest.raises(ObservationError, match="no camera 'camera_9'"):
+        buffer.add_frame("camera_9", 0.0, 0.0, np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(ObservationError, match="RGB uint8"):
+        buffer.add_frame("camera_1", 0.0, 0.0, np.zeros((2, 2), np.uint8))
+    feed(buffer, recording(0, home_rad), task.joints.names)
+    with pytest.raises(ObservationError, match="'camera_7'"):
+        buffer.window([2.0], ("camera_7",))
+
+
+def test_a_clock_that_goes_back_is_refused(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """A receipt before the last one of the stream."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, chain, camera_keys=())
+    buffer.add_joints(5.0, 5.0, task.joints.names, home_rad.tolist())
+    with pytest.raises(ObservationError, match="clock went back"):
+        buffer.add_joints(4.0, 4.0, task.joints.names, home_rad.tolist())
+
+
+def test_stale_streams_are_named_with_their_age(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Fresh joints and an old camera."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, chain, camera_keys=("camera_1",))
+    buffer.add_joints(2.0, 2.0, task.joints.names, home_rad.tolist())
+    assert "camera_1: nothing" in str(buffer.stale(2.0, 0.2, 0.5))
+    buffer.add_frame("camera_1", 1.0, 1.1, np.zeros((120, 240, 3), np.uint8))
+    assert "camera_1: newest sample is 1.000 s old" in str(buffer.stale(2.0, 0.2, 0.5))
+    buffer.add_frame("camera_1", 1.9, 1.95, np.zeros((120, 240, 3), np.uint8))
+    assert buffer.stale(2.0, 0.2, 0.5) is None
+    assert "joints" in str(buffer.stale(2.3, 0.2, 0.5))
+
+
+def test_old_samples_are_dropped(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """A minute of joints at 200 Hz leaves a few seconds in memory, and windows are still answered."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, chain, camera_keys=())
+    for step in range(12_000):
+        buffer.add_joints(step / 200, step / 200, task.joints.names, home_rad.tolist())
+    assert len(buffer._joints.values) < 800  # pyright: ignore[reportPrivateUsage]
+    assert buffer.window([59.0, 59.9], ("eef",)).streams["eef"].shape == (2, 7)

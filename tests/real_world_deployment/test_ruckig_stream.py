@@ -1,0 +1,105 @@
+"""The Ruckig stream: within the limits at every cycle, close to the plan."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ladle.errors import MotionError
+from ladle.task import TaskConfig
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.fit import fit_motion
+from real_world_deployment.ruckig_stream import RuckigController
+from real_world_deployment.safety import MotionLimits
+from real_world_deployment.trajectory import JointTrajectory, at_rest
+from simulation.reflex_model import ReflexModel
+
+
+@pytest.fixture(scope="module")
+def stream_limits(task: TaskConfig) -> MotionLimits:
+    """The default limits of the stream."""
+    assert task.limits is not None
+    assert task.joints is not None
+    return MotionLimits(task.limits, DeploymentConfig().stream_limits, task.joints.names)
+
+
+def wavy_plan(home_rad: NDArray[np.float64], seed: int, size_rad: float) -> JointTrajectory:
+    """A fit through 12 random way points."""
+    rng = np.random.default_rng(seed)
+    way = home_rad + np.cumsum(rng.normal(0, size_rad, (12, 7)), axis=0)
+    return fit_motion(at_rest(home_rad, 0.2).state(0.2), 0.2 + 0.1 * np.arange(1, 13), way, 0.5, 2.0, 0.1)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10_000))
+def test_setpoints_keep_the_limits_and_follow(seed: int, stream_limits: MotionLimits,
+                                              home_rad: NDArray[np.float64]) -> None:
+    """For calm plans the reflex model is silent, the plan is followed within 2 mrad and its end is met."""
+    plan = wavy_plan(home_rad, seed, 0.02)
+    controller = RuckigController(stream_limits)
+    controller.start(home_rad, 0.0)
+    controller.follow_plan(plan)
+    blocks = [controller.setpoints(0.1 * k) for k in range(1, 31)]
+    setpoints = np.concatenate(blocks)
+    assert len(setpoints) == 3000
+    assert ReflexModel(home_rad).check(setpoints) == (3000, None)
+    assert controller.refusals == 0
+    at = 0.001 * np.arange(1, 3001)
+    assert np.abs(setpoints - plan.sample(at).q_rad).max() < 2e-3
+    np.testing.assert_allclose(setpoints[-1], plan.q_rad[-1], atol=1e-9)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10_000))
+def test_wild_plans_never_break_a_limit(seed: int, stream_limits: MotionLimits,
+                                        home_rad: NDArray[np.float64]) -> None:
+    """Unchecked plans that change every 100 ms for 300 steps lag or are refused, but no set-point breaks a limit."""
+    rng = np.random.default_rng(seed)
+    controller = RuckigController(stream_limits)
+    controller.start(home_rad, 0.0)
+    rows = []
+    for step in range(300):
+        if rng.uniform() < 0.5:
+            plan = wavy_plan(home_rad, int(rng.integers(10_000)), 0.15)
+            shifted = JointTrajectory(plan.times_s + round(0.1 * step, 3) - 0.2, plan.q_rad, plan.dq_rad_s,
+                                      plan.ddq_rad_s2)
+            controller.follow_plan(shifted)
+        rows.append(controller.setpoints(0.1 * (step + 1)))
+    setpoints = np.concatenate(rows)
+    assert ReflexModel(home_rad).check(setpoints) == (30_000, None)
+
+
+def test_what_ruckig_would_take_silently_is_refused(stream_limits: MotionLimits,
+                                                    home_rad: NDArray[np.float64]) -> None:
+    """A start of six joints, NaN, a joint outside its range and a plan of six joints."""
+    controller = RuckigController(stream_limits)
+    outside = home_rad.copy()
+    outside[3] = 0.1
+    for start in (home_rad[:6], np.full(7, np.nan), outside):
+        with pytest.raises(MotionError):
+            controller.start(start, 0.0)
+    controller.start(home_rad, 0.0)
+    with pytest.raises(MotionError, match="6 joints"):
+        controller.follow_plan(at_rest(home_rad[:6], 0.0))
+
+
+def test_without_a_plan_it_holds(stream_limits: MotionLimits, home_rad: NDArray[np.float64]) -> None:
+    """The start position is repeated."""
+    controller = RuckigController(stream_limits)
+    controller.start(home_rad, 5.0)
+    np.testing.assert_array_equal(controller.setpoints(5.05), np.tile(home_rad, (50, 1)))
+
+
+def test_a_target_outside_the_range_brakes(stream_limits: MotionLimits, home_rad: NDArray[np.float64]) -> None:
+    """A plan that leaves the position range is not followed there; the arm comes to rest inside."""
+    far = home_rad.copy()
+    far[0] = 3.5
+    plan = JointTrajectory(np.array([0.0, 6.0]), np.stack([home_rad, far]), np.zeros((2, 7)), np.zeros((2, 7)))
+    controller = RuckigController(stream_limits)
+    controller.start(home_rad, 0.0)
+    controller.follow_plan(plan)
+    setpoints = controller.setpoints(8.0)
+    assert controller.refusals > 0
+    assert ReflexModel(home_rad).check(setpoints)[1] is None
+    np.testing.assert_allclose(np.diff(setpoints[-100:], axis=0), 0.0, atol=1e-12)

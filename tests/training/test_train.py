@@ -1,0 +1,187 @@
+"""Training as users start it: overrides, resuming, results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ladle.errors import ConfigError, LadleError, ReplayBufferError
+from training import loop
+from training.checkpoint import open_checkpoint
+from training.run_log import read_log
+from training.train import run
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def start(overrides: list[str], buffer: Path, classifier: Path, output: Path, *more: str) -> Path:
+    """Train as `python train.py` does."""
+    return run([*overrides, f"task.dataset_path={buffer}", f"training.output_dir={output}",
+                f"training.path_classifier_state_dict={classifier}", "training.max_steps=12", *more])
+
+
+def losses(folder: Path) -> list[float]:
+    """The training losses of a run, in order."""
+    rows = read_log(folder)
+    assert [row["step"] for row in rows] == list(range(len(rows)))
+    return [row["train_loss"] for row in rows]
+
+
+def kill_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training die when it begins a step."""
+    real = loop.step_generator
+
+    def dying(seed: int, now: int, device: str):
+        if now == step and seed == 42:
+            raise KilledError
+        return real(seed, now, device)
+
+    monkeypatch.setattr(loop, "step_generator", dying)
+
+
+@pytest.mark.parametrize("killed_at", [2, 7])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    killed_at: int, tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path, tiny_policy: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+):
+    """Losses and final weights are those of the uninterrupted run, killed before or after the first checkpoint."""
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_at(killed_at, patch)
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path)
+    resumed = start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path)
+    assert losses(tmp_path) == losses(tiny_policy.parents[1])
+    ours, theirs = (open_checkpoint(path, "policy").tensors("ema.safetensors") for path in (resumed, tiny_policy))
+    assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
+
+
+def test_another_seed_gives_other_losses(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                         tiny_policy: Path, tmp_path: Path):
+    """training.seed reaches the weights, the noise and the order of the windows."""
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, "training.seed=7")
+    assert losses(tmp_path)[0] != losses(tiny_policy.parents[1])[0]
+
+
+def test_a_folder_with_another_run_is_refused(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                              tiny_policy: Path):
+    """Resuming with another learning rate would mix two runs; the error names the key."""
+    with pytest.raises(ConfigError, match=r"training\.learning_rate=0\.001, this one has .*=0\.5"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tiny_policy.parents[1], "training.learning_rate=0.5")
+
+
+def test_a_finished_run_is_not_trained_again(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                             tiny_policy: Path):
+    """The same command again returns the checkpoint that is there."""
+    before = (tiny_policy / "meta.json").stat().st_mtime_ns
+    assert start(tiny_overrides, scoop_buffer, tiny_classifier, tiny_policy.parents[1]) == tiny_policy.resolve()
+    assert (tiny_policy / "meta.json").stat().st_mtime_ns == before
+
+
+def test_a_checkpoint_says_what_it_is(tiny_policy: Path):
+    """Name with the monitor, `latest` pointing to it, texts, and the classifier inside."""
+    assert tiny_policy.name.startswith("epoch=")
+    assert "val_action_error=" in tiny_policy.name
+    assert (tiny_policy.parent / "latest").resolve() == tiny_policy.resolve()
+    meta = json.loads((tiny_policy / "meta.json").read_text())
+    assert meta["step"] == 12
+    assert set(meta["sha256"]) == {"ema.safetensors", "train_state.safetensors", "config.yaml", "task.yaml",
+                                   "normalizer.json"}
+    assert (tiny_policy / "classifier" / "ema.safetensors").is_file()
+    assert len(list(tiny_policy.parent.glob("epoch=*"))) <= 2, "keep_top_k=1 beside the last"
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("training.sead=3", r"unknown key 'training.sead'; did you mean 'training.seed'\?"),
+    ("+unet.dwn_dims=[1]", r"did you mean 'unet.down_dims'\?"),
+    ("training.max_steps=0", "training.max_steps"),
+    ("n_action_steps=99", "must fit into horizon 16"),
+    ("task.name=scoopp", "no task named 'scoopp'"),
+    ("a b", "cannot read an override|write key=value"),
+])
+def test_a_wrong_override_is_one_clear_error(override: str, message: str, scoop_buffer: Path, tmp_path: Path):
+    """Unknown keys are told their neighbour, wrong values the key."""
+    with pytest.raises(LadleError, match=message) as caught:
+        run([f"task.dataset_path={scoop_buffer}", f"training.output_dir={tmp_path}", override])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_buffer_and_a_missing_classifier_are_named(tmp_path: Path, scoop_buffer: Path):
+    """Both errors say what to run first."""
+    with pytest.raises(ReplayBufferError, match="no replay buffer at"):
+        run([f"task.dataset_path={tmp_path / 'none.zarr'}", f"training.output_dir={tmp_path / 'out'}"])
+    with pytest.raises(ConfigError, match=r"train one with train_classifier\.py"):
+        run([f"task.dataset_path={scoop_buffer}", f"training.output_dir={tmp_path / 'out'}"])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                                 tmp_path: Path):
+    """The error names the learning rate."""
+    with pytest.raises(ConfigError, match=r"loss became (nan|inf) at step \d+; lower training\.learning_rate"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, "training.learning_rate=1e30")
+
+
+def test_the_root_script_ends_a_user_error_in_one_line(root: Path, tmp_path: Path):
+    """`python train.py` from any folder: exit code 2, one line, nothing left behind."""
+    done = subprocess.run([sys.executable, root / "train.py", "training.sead=1"], cwd=tmp_path, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "did you mean 'training.seed'?" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_go_to_the_users_folders_by_default(root: Path, tmp_path: Path):
+    """`--cfg job` shows the configuration without training; results/ is Hydra's run folder."""
+    from training.compose import compose_config
+    from training.schema import ClassifierConfig, PolicyConfig
+
+    assert compose_config(PolicyConfig, "franka_end_effector_image_obs", []).output_dir.parts[0] == "results"
+    assert compose_config(ClassifierConfig, "classifier_training", []).output_dir.parts[0] == "results_classifier"
+    moved = compose_config(PolicyConfig, "pusht_lowdim", [f"hydra.run.dir={tmp_path}/x"])
+    assert moved.output_dir == tmp_path / "x"
+    done = subprocess.run([sys.executable, root / "train_classifier.py", "--cfg", "job", "training.seed=5"],
+                          cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert yaml.safe_load(done.stdout)["training"]["seed"] == 5
+
+
+def test_wandb_offline_needs_no_account(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                        tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """logging.mode=offline leaves an offline run in the output folder."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "run", "training.max_steps=2",
+          "logging.mode=offline")
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+
+
+@pytest.mark.slow
+def test_push_t_trains_with_the_same_code(shared_data: Path, tiny_overrides: list[str], tmp_path: Path):
+    """The paper's own replay buffer, read where it lies: the loss falls and a window is answered."""
+    from ladle.policy import ObservationWindow
+    from ladle.replay_buffer import ReplayBuffer
+    from training.inference import load_policy
+
+    path = shared_data / "pusht_cchi_v7_replay.zarr"
+    small = [item for item in tiny_overrides if not item.startswith(("encoder", "training.val_", "training.check"))]
+    folder = run([*small, f"task.dataset_path={path}", f"training.output_dir={tmp_path}", "training.max_steps=150",
+                  "training.batch_size=64", "training.checkpoint_every=150"], config_name="pusht_lowdim")
+    rows = losses(tmp_path)
+    assert np.mean(rows[-20:]) < 0.6 * np.mean(rows[:5])
+    buffer = ReplayBuffer.open(path)
+    window = ObservationWindow(0.1, np.array([0.0, 0.1]), {key: buffer[key][10:12] for key in ("keypoint", "state")})
+    policy = load_policy(folder)
+    policy.reset(0)
+    chunk = policy.predict(window)
+    assert chunk.parts["xy"].shape == (15, 2)
+    assert np.all((chunk.parts["xy"] >= 0) & (chunk.parts["xy"] <= 512))
+    assert chunk.stage is None
+    shutil.rmtree(tmp_path / "checkpoints")

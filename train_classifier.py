@@ -1,0 +1,3 @@
+from training.train_classifier import main
+
+main()

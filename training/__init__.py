@@ -1,0 +1,1 @@
+"""From a replay buffer to a stage classifier and a diffusion policy."""

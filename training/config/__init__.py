@@ -1,0 +1,1 @@
+"""Hydra configurations; training/schema.py says what they may hold."""

@@ -1,0 +1,173 @@
+"""Batches gathered straight from memory: only the observed frames are touched, and they stay uint8.
+
+There are no loader workers: for data in memory they cost more than the gather itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ladle.errors import ConfigError, LabelError
+from ladle.replay_buffer import ReplayBuffer
+from ladle.task import TaskConfig
+from training.batch import Batch
+from training.features import ActionCodec, low_dim_features, network_image
+from training.schema import ObservationSection
+from training.windows import WindowIndex
+
+LABEL_KEY = "label"
+ACTION_KEY = "action"
+READ_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The parts of a replay buffer that a network uses, in memory, one row per step.
+
+    Attributes:
+        images: key -> (N, H, W, 3) uint8 at the network's size.
+        low_dim: key -> (N, D) float32.
+        stages: (N,) int64 or None.
+        action: (N, Da) float32 as the network sees it, or None.
+        episode_ends: (E,) exclusive ends.
+        fingerprint: of the data, to recognise it again.
+    """
+
+    images: dict[str, NDArray[np.uint8]]
+    low_dim: dict[str, NDArray[np.float32]]
+    episode_ends: NDArray[np.int64]
+    fingerprint: str
+    stages: NDArray[np.int64] | None = None
+    action: NDArray[np.float32] | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """N."""
+        return int(self.episode_ends[-1])
+
+    @property
+    def n_episodes(self) -> int:
+        """E."""
+        return len(self.episode_ends)
+
+    def with_stages(self, stages: NDArray[np.int64] | None) -> Steps:
+        """The same steps with other stages."""
+        return replace(self, stages=stages)
+
+    def episode_mask_to_steps(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(E,) -> (N,)."""
+        return np.repeat(mask, np.diff(self.episode_ends, prepend=0))
+
+
+def load_steps(buffer: ReplayBuffer, observations: ObservationSection, codec: ActionCodec | None) -> Steps:
+    """Read what is needed into memory; images are brought to the network's size chunk by chunk."""
+    images: dict[str, NDArray[np.uint8]] = {}
+    for spec in observations.images:
+        source = buffer[spec.key]
+        frames = np.empty((buffer.n_steps, spec.height_px, spec.width_px, 3), np.uint8)
+        for start in range(0, buffer.n_steps, READ_ROWS):
+            chunk = np.asarray(source[start:start + READ_ROWS])
+            for i, frame in enumerate(chunk):
+                frames[start + i] = network_image(frame, spec)
+        images[spec.key] = frames
+    low_dim = {spec.key: low_dim_features(np.asarray(buffer[spec.key][:]), spec) for spec in observations.low_dim}
+    action = None if codec is None else codec.encode(np.asarray(buffer[ACTION_KEY][:]))
+    _refuse_non_finite({**low_dim, **({} if action is None else {ACTION_KEY: action})}, buffer)
+    return Steps(images=images, low_dim=low_dim, episode_ends=buffer.episode_ends, action=action,
+                 fingerprint=data_fingerprint(buffer))
+
+
+def load_labels(buffer: ReplayBuffer, task: TaskConfig) -> NDArray[np.int64]:
+    """(N,) labelled stages. Raises LabelError where the buffer has none, or one that the task does not know."""
+    if task.stages is None:
+        raise ConfigError(f"task {task.name} has no stages, so there is nothing to classify; add `stages:`")
+    if LABEL_KEY not in buffer.keys():  # noqa: SIM118  (a replay buffer is no mapping)
+        raise LabelError(f"{buffer.path} has no {LABEL_KEY!r}: label the episodes with "
+                         "annotator/annotator_parsor.py, extract the labels, convert again")
+    labels = np.asarray(buffer[LABEL_KEY][:]).reshape(-1)
+    wrong = ~np.isin(labels, np.arange(len(task.stages.names)))
+    if wrong.any():
+        raise LabelError(f"{buffer.path}: label {labels[wrong][0]} at step {int(np.argmax(wrong))}, but task "
+                         f"{task.name} has stages 0 to {len(task.stages.names) - 1}")
+    return labels.astype(np.int64)
+
+
+def data_fingerprint(buffer: ReplayBuffer) -> str:
+    """Recognises a data set by the ends of its episodes and by its actions."""
+    digest = hashlib.sha256(np.ascontiguousarray(buffer.episode_ends).tobytes())
+    key = ACTION_KEY if ACTION_KEY in buffer.keys() else buffer.keys()[0]  # noqa: SIM118
+    digest.update(np.ascontiguousarray(buffer[key][:]).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class WindowBatches:
+    """Batches of windows, a pure function of the step: resuming needs no state.
+
+    Every epoch visits every window once in a fresh order; a batch may straddle two epochs.
+    """
+
+    steps: Steps
+    index: WindowIndex
+    n_obs_steps: int
+    horizon: int
+    batch_size: int
+    seed: int
+    _orders: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.index) == 0:
+            raise ConfigError(f"no window of {self.horizon} steps fits into the {self.steps.n_episodes} episodes; "
+                              "lower `horizon`, raise `pad_after`, or record longer episodes")
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data after `step` batches."""
+        return step * self.batch_size / len(self.index)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, step = 0, 1, ..."""
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, ranks = np.divmod(positions, len(self.index))
+        windows = np.concatenate([self._order(int(epoch))[ranks[epochs == epoch]] for epoch in np.unique(epochs)])
+        return self.gather(windows)
+
+    def gather(self, windows: NDArray[np.int64]) -> Batch:
+        """The batch of given windows (B,)."""
+        observed = self.index.steps(windows, 0, self.n_obs_steps)
+        flat, shape = observed.reshape(-1), observed.shape
+        steps = self.steps
+        return Batch(
+            images={key: torch.from_numpy(np.take(frames, flat, axis=0)).view(*shape, *frames.shape[1:])
+                    for key, frames in steps.images.items()},
+            low_dim={key: torch.from_numpy(values[observed]) for key, values in steps.low_dim.items()},
+            stage=None if steps.stages is None else torch.from_numpy(steps.stages[observed[:, -1]]),
+            action=None if steps.action is None
+            else torch.from_numpy(steps.action[self.index.steps(windows, 0, self.horizon)]),
+        )
+
+    def chunks(self, windows: Sequence[int] | NDArray[np.int64]) -> list[Batch]:
+        """Batches that visit the given windows once, in order."""
+        numbers = np.asarray(windows, dtype=np.int64)
+        return [self.gather(numbers[i:i + self.batch_size]) for i in range(0, len(numbers), self.batch_size)]
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._orders:
+            for old in [number for number in self._orders if number < epoch - 1]:
+                del self._orders[old]
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.index))
+            self._orders[epoch] = order.astype(np.int64)
+        return self._orders[epoch]
+
+
+def _refuse_non_finite(arrays: dict[str, NDArray[np.float32]], buffer: ReplayBuffer) -> None:
+    for key, values in arrays.items():
+        bad = ~np.isfinite(values).all(axis=1)
+        if bad.any():
+            raise ConfigError(f"{buffer.path}: {key!r} is not finite at step {int(np.argmax(bad))}; "
+                              "convert the episodes again")

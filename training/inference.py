@@ -1,0 +1,198 @@
+"""The one door from a checkpoint to a policy. Runs on the robot: no Hydra, no diffusers, no zarr, Python 3.10."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ladle.errors import CheckpointError, ObservationError
+from ladle.hysteresis import StageFilter
+from ladle.policy import ActionChunk, ObservationWindow
+from ladle.task import TaskConfig
+from training.batch import Batch
+from training.checkpoint import EMA, open_checkpoint
+from training.classifier_loading import load_classifier, refuse_other_stages
+from training.features import ActionCodec, low_dim_features, network_image
+from training.policy import DiffusionPolicy, StageClassifier
+from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
+
+EMBEDDED_CLASSIFIER = "classifier"
+
+
+def load_policy(
+    checkpoint: str | Path,
+    device: str = "cpu",
+    classifier: str | Path | None = None,
+    *,
+    task: TaskConfig | None = None,
+    blind: bool = False,
+) -> CheckpointPolicy:
+    """Build a policy from its checkpoint folder or run folder.
+
+    Args:
+        classifier: checkpoint of the stage classifier; by default the one that the policy was trained with,
+            which its checkpoint holds.
+        task: what the robot is set up for; a checkpoint for something else is refused.
+        blind: see black images only (the control experiment).
+
+    Raises:
+        CheckpointError: damaged, of another kind, or for another task.
+    """
+    opened = open_checkpoint(checkpoint, "policy")
+    config, trained_for = opened.config(PolicyConfig), opened.task
+    if task is not None:
+        refuse_other_task(opened.folder, trained_for, task)
+    network = DiffusionPolicy(config, trained_for)
+    try:
+        network.load_state_dict(opened.tensors(EMA))
+    except RuntimeError as error:
+        raise CheckpointError(f"{opened.folder}: the weights do not fit its config.yaml "
+                              f"({' '.join(str(error).split())[:200]}); copy the checkpoint again") from error
+    network.eval().requires_grad_(False).to(device)
+    stages = None
+    if network.n_stages:
+        source = Path(classifier) if classifier is not None else opened.folder / EMBEDDED_CLASSIFIER
+        if classifier is None and not source.exists():
+            raise CheckpointError(f"checkpoint {opened.folder} reads a stage but holds no classifier; name one "
+                                  "(--path-classifier)")
+        stages = StageEstimator.from_checkpoint(source, trained_for, device)
+    return CheckpointPolicy(network, config, trained_for, stages, device, blind)
+
+
+class StageEstimator:
+    """The classifier with its hysteresis: every tick that a window newly brings is decided once, in order."""
+
+    def __init__(self, classifier: StageClassifier, config: ClassifierConfig, task: TaskConfig, device: str) -> None:
+        assert task.stages is not None
+        self.observations = config.observations
+        self._classifier, self._device = classifier, device
+        self._filter = StageFilter(task.stages.hysteresis_ticks)
+        self._half_period_s = task.period_s / 2
+        self._last_s: float | None = None
+
+    @classmethod
+    def from_checkpoint(cls, path: Path, task: TaskConfig, device: str) -> StageEstimator:
+        """Load a classifier and refuse one for other stages."""
+        checkpoint = open_checkpoint(path, "classifier")
+        refuse_other_stages(checkpoint, task)
+        return cls(load_classifier(checkpoint, device), checkpoint.config(ClassifierConfig), task, device)
+
+    def reset(self) -> None:
+        """Forget the episode."""
+        self._filter.reset()
+        self._last_s = None
+
+    def update(self, window: ObservationWindow, blind: bool) -> tuple[int, NDArray[np.float64]]:
+        """The stage that holds now, and the probabilities (n_stages,) of the newest observation."""
+        if self._last_s is not None and window.time_s < self._last_s:
+            self.reset()  # time ran backwards: another episode
+        logits = self._classifier.logits(make_batch(window, self.observations, self._device, blind))[0]
+        decisions = logits.argmax(dim=-1).tolist()
+        for time_s, decision in zip(window.observation_times_s.tolist(), decisions, strict=True):
+            if self._last_s is None or time_s > self._last_s + self._half_period_s:
+                self._filter.update(int(decision))
+                self._last_s = time_s
+        stage = self._filter.stage
+        assert stage is not None
+        return stage, logits[-1].softmax(dim=-1).double().cpu().numpy()
+
+
+class CheckpointPolicy:
+    """Satisfies `ladle.policy.Policy`.
+
+    Attributes:
+        task: what it was trained for.
+        n_obs_steps, n_action_steps, horizon: To, Ta and T of its training.
+        observation_keys: streams that it and its classifier read.
+    """
+
+    def __init__(self, network: DiffusionPolicy, config: PolicyConfig, task: TaskConfig,
+                 stages: StageEstimator | None, device: str, blind: bool) -> None:
+        self.task, self.config = task, config
+        self.n_obs_steps, self.n_action_steps, self.horizon = config.n_obs_steps, config.n_action_steps, config.horizon
+        sections = [config.observations, *([stages.observations] if stages else [])]
+        self.observation_keys = tuple(sorted({spec.key for section in sections
+                                              for spec in (*section.images, *section.low_dim)}))
+        self._network, self._stages, self._device, self._blind = network, stages, device, blind
+        self._codec = ActionCodec(task)
+        self._generator = torch.Generator().manual_seed(0)
+
+    def reset(self, seed: int) -> None:
+        """Forget the last episode; the noise of the next one comes from the seed."""
+        self._generator.manual_seed(seed)
+        if self._stages is not None:
+            self._stages.reset()
+
+    @torch.inference_mode()
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        """Targets from t0 + dt to the horizon's end, T - To + 1 of them; the first n_action_steps are meant to be
+        executed.
+
+        Raises:
+            ObservationError: a stream is missing or has another shape than in training.
+        """
+        self._check(window)
+        stage, probabilities = self._stages.update(window, self._blind) if self._stages else (None, None)
+        batch = make_batch(window, self.config.observations, self._device, self._blind, stage)
+        actions = self._network.sample(batch, self._generator)[0, self.n_obs_steps - 1:].cpu().numpy()
+        times_s = window.time_s + self.task.period_s * np.arange(1, len(actions) + 1, dtype=np.float64)
+        return ActionChunk(observation_time_s=window.time_s, times_s=times_s, parts=self._codec.decode(actions),
+                           stage=stage, stage_probabilities=probabilities)
+
+    def _check(self, window: ObservationWindow) -> None:
+        if len(window.observation_times_s) != self.n_obs_steps:
+            raise ObservationError(f"the policy needs {self.n_obs_steps} observations, the window has "
+                                   f"{len(window.observation_times_s)}")
+        missing = sorted(set(self.observation_keys) - set(window.streams))
+        if missing:
+            raise ObservationError(f"the window lacks {', '.join(missing)}; it has {', '.join(sorted(window.streams))}")
+        for key in self.observation_keys:
+            camera, shape = self.task.cameras.get(key), window.streams[key].shape[1:3]
+            if camera is not None and shape != (camera.height_px, camera.width_px):
+                raise ObservationError(f"{key} has shape {shape}, the policy was trained with "
+                                       f"{(camera.height_px, camera.width_px)}; bring it to the task's size")
+
+
+def make_batch(window: ObservationWindow, observations: ObservationSection, device: str, blind: bool = False,
+               stage: int | None = None) -> Batch:
+    """A window as a batch of one, by the same functions as in training."""
+    images: dict[str, torch.Tensor] = {}
+    for spec in observations.images:
+        frames = np.stack([network_image(frame, spec) for frame in window.streams[spec.key]])
+        images[spec.key] = _tensor(np.zeros_like(frames) if blind else frames, device)
+    low_dim = {spec.key: _tensor(low_dim_features(np.asarray(window.streams[spec.key]), spec), device)
+               for spec in observations.low_dim}
+    return Batch(images=images, low_dim=low_dim,
+                 stage=None if stage is None else torch.tensor([stage], dtype=torch.long, device=device))
+
+
+def refuse_other_task(folder: Path, trained_for: TaskConfig, task: TaskConfig) -> None:
+    """Raise CheckpointError naming the first thing in which the two tasks differ for a policy."""
+    checks: list[tuple[str, Any, Any]] = [
+        ("name", trained_for.name, task.name),
+        ("rate_hz", trained_for.rate_hz, task.rate_hz),
+        ("action", trained_for.action, task.action),
+        ("frames", _frames(trained_for), _frames(task)),
+        ("cameras", _sizes(trained_for), _sizes(task)),
+        ("stages", trained_for.stages, task.stages),
+    ]
+    for what, theirs, ours in checks:
+        if theirs != ours:
+            raise CheckpointError(f"checkpoint {folder} is for another task: its {what} is {theirs!r}, "
+                                  f"task {task.name} has {ours!r}; train one for this task")
+
+
+def _frames(task: TaskConfig) -> tuple[str, str] | None:
+    return None if task.frames is None else (task.frames.base, task.frames.tip)
+
+
+def _sizes(task: TaskConfig) -> dict[str, tuple[str, int, int]]:
+    return {key: (camera.kind, camera.height_px, camera.width_px) for key, camera in task.extracted_cameras.items()}
+
+
+def _tensor(values: NDArray[Any], device: str) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))[None].to(device)

@@ -1,0 +1,81 @@
+"""Going on after a kill: what a checkpoint keeps for that, and what it refuses to be mixed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from ladle.errors import ConfigError
+from training.checkpoint import CONFIG, EMA, LATEST, META, TASK, TRAIN_STATE, Checkpoint, Kind, open_checkpoint
+from training.ema import Ema
+
+# Where a run runs and what it logs may change between two of its parts; what it computes may not.
+FREE_TRAINING_KEYS = ("device", "threads", "precision", "output_dir", "path_classifier_state_dict", "resume",
+                      "keep_top_k", "checkpoint_every")
+
+
+def latest_checkpoint(checkpoints: Path, kind: Kind) -> Checkpoint | None:
+    """The checkpoint that `latest` points to, if there is one."""
+    if not (checkpoints / LATEST / META).is_file():
+        return None
+    return open_checkpoint(checkpoints, kind)
+
+
+def train_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Raw weights and the optimiser's moments under flat names."""
+    state = {f"module.{name}": value for name, value in module.state_dict().items()}
+    for index, entry in cast(dict[int, dict[str, Tensor]], optimizer.state_dict()["state"]).items():
+        state |= {f"optimizer.{index}.{name}": value for name, value in entry.items()}
+    return state
+
+
+def restore(last: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema) -> None:
+    """Put weights, moments and averages back."""
+    state = last.tensors(TRAIN_STATE)
+    module.load_state_dict({name.removeprefix("module."): value for name, value in state.items()
+                            if name.startswith("module.")})
+    parameters = list(module.parameters())
+    entries: dict[int, dict[str, Any]] = {}
+    for name, value in state.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            # A fused optimiser walks memory: a moment must lie there as its parameter does (channels_last or not).
+            like = parameters[int(index)]
+            placed = torch.empty_like(like, requires_grad=False).copy_(value) if value.shape == like.shape else value
+            entries.setdefault(int(index), {})[key] = placed
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
+    ema.module.load_state_dict(last.tensors(EMA))
+
+
+def refuse_other_run(last: Checkpoint, texts: Mapping[str, str], fingerprint: str) -> None:
+    """Raise ConfigError unless data, configuration and task are those of the checkpoint's run."""
+    remedy = "choose another training.output_dir, or set training.resume=false"
+    if last.meta["fingerprint"] != fingerprint:
+        raise ConfigError(f"{last.folder.parent.parent} holds a run on other data; {remedy}")
+    for name in (CONFIG, TASK):
+        before, now = _what_matters(last.text(name)), _what_matters(texts[name])
+        changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+        if changed:
+            key = changed[0]
+            raise ConfigError(f"{last.folder.parent.parent} holds a run with {key}={before.get(key)}, this one has "
+                              f"{key}={now.get(key)} ({name}); {remedy}")
+
+
+def _what_matters(text: str) -> dict[str, object]:
+    flat = _flatten(yaml.safe_load(text), "")
+    free = {f"training.{key}" for key in FREE_TRAINING_KEYS} | {"task.dataset_path"}
+    return {key: value for key, value in flat.items() if key not in free and not key.startswith("logging.")}
+
+
+def _flatten(value: object, prefix: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, object] = {}
+    for key, inner in cast(dict[str, object], value).items():
+        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
