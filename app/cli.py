@@ -87,36 +87,48 @@ def extract(
         extract_all(path_load, path_save, load_task(task), override=override, workers=workers)
 
 
-@app.command(context_settings=FORWARD, add_help_option=False)
-def annotate(context: typer.Context) -> None:
+@app.command()
+def annotate(
+    folder_to_parse: Annotated[Path, typer.Option(help="Folder of episodes.")],
+    skip: Annotated[bool, typer.Option("--skip", help="Leave out videos that are labelled already.")] = False,
+    episode: Annotated[int | None, typer.Option(help="Only the episode of this number.")] = None,
+    task: Task = "scoop",
+) -> None:
     """Label the frames of the colour videos by keyboard."""
     from annotator.annotator_parsor import annotate as run
+    from ladle.episode import EpisodeFolder
+    from ladle.task import load_task
 
-    run(context.args)
+    run(EpisodeFolder(folder_to_parse), load_task(task), skip=skip, episode=episode)
 
 
-@app.command(context_settings=FORWARD, add_help_option=False)
-def convert(context: typer.Context) -> None:
+@app.command()
+def convert(
+    dataset_path: Annotated[Path, typer.Option(help="Folder of episodes.")],
+    output: Annotated[Path | None, typer.Option(help="Default: replay_buffer.zarr in the folder.")] = None,
+    make_zip: Annotated[bool, typer.Option("--zip", help="Also write <output>.zip.")] = False,
+    skip_incomplete: Annotated[bool, typer.Option(help="Leave out half-made or unlabelled episodes.")] = False,
+) -> None:
     """Turn labelled episodes into a replay buffer."""
-    from training.real_data_conversion import convert as run
+    from training.real_data_conversion import convert_episodes
 
-    run(context.args)
+    convert_episodes(dataset_path, output, make_zip=make_zip, skip_incomplete=skip_incomplete)
 
 
 @app.command("train-classifier", context_settings=FORWARD, add_help_option=False)
 def train_classifier(context: typer.Context) -> None:
     """Train the stage classifier (Hydra overrides: key=value)."""
-    from training.train_classifier import run
+    from training.train_classifier import train_from_arguments
 
-    run(context.args)
+    train_from_arguments(context.args)
 
 
 @app.command(context_settings=FORWARD, add_help_option=False)
 def train(context: typer.Context) -> None:
     """Train the diffusion policy (Hydra overrides: key=value)."""
-    from training.train import run
+    from training.train import train_from_arguments
 
-    run(context.args)
+    train_from_arguments(context.args)
 
 
 @app.command()
@@ -146,16 +158,23 @@ def evaluate(
     """Close the loop in the simulator through ROS 2 and count the successes."""
     from app.evaluation import evaluate as run
 
-    run(checkpoint, scenes=scenes, first_scene=first_scene, controller=controller.value, controls=controls,
-        dataset=dataset, output=output, seed=seed)
+    found = run(checkpoint, scenes=scenes, first_scene=first_scene, controller=controller.value, controls=controls,
+                dataset=dataset, output=output, seed=seed)
+    for name, evaluation in found.items():
+        typer.echo(f"{name:<10} {sum(evaluation.successes)} of {len(evaluation.successes)} scenes; {output}")
 
 
-@app.command(context_settings=FORWARD, add_help_option=False)
-def analyse(context: typer.Context) -> None:
+@app.command()
+def analyse(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder or run folder of a policy.")],
+    dataset: Annotated[Path, typer.Option(help="replay_buffer.zarr or .zarr.zip")],
+    index_episode: Annotated[int, typer.Option(help="0 is the first in the dataset.")],
+    output: Annotated[Path, typer.Option(help="Folder for the figure and the numbers.")],
+) -> None:
     """Compare predicted with recorded action chunks over one episode."""
-    from analysis.predictions.robot_dataset import analyse as run
+    from analysis.predictions.robot_dataset import analyse_episode, one_line_summary
 
-    run(context.args)
+    typer.echo(one_line_summary(analyse_episode(checkpoint, dataset, index_episode, output)))
 
 
 @app.command()

@@ -103,7 +103,6 @@ class Demo:
         self._task: TaskConfig = load_task(TASK)
         self._folder = EpisodeFolder(places.dataset)
         self._checkpoint = Path()
-        self._classifier = Path()
 
     def run(self) -> None:
         """All stages; prints a line for each and where everything lies."""
@@ -146,27 +145,31 @@ class Demo:
         return str(self._places.replay_buffer)
 
     def _train_classifier(self) -> str:
-        self._classifier = train_classifier([*self._common(self._places.classifier), *self._size.classifier])
+        train_classifier([*self._common(self._places.classifier), *self._size.classifier])
         report = json.loads((self._places.classifier / "classifier_report.json").read_text())
         return (f"held-out episodes: macro F1 {report['macro_f1']:.3f}, "
-                f"{report['changes_within_tolerance']:.0%} of stage changes within 2 ticks")
+                f"{report['share_within_2_ticks']:.0%} of stage changes within 2 ticks")
 
     def _train(self) -> str:
-        classifier = f"training.path_classifier_state_dict={self._classifier}"
+        classifier = f"training.path_classifier_state_dict={self._places.classifier}"
         self._checkpoint = train_policy([*self._common(self._places.policy), classifier, *self._size.policy])
         return str(self._checkpoint)
 
     def _evaluate(self) -> str:
-        log = evaluate(self._checkpoint, scenes=self._size.scenes, first_scene=self._places.seed * self._size.scenes,
-                       controller="jtc", controls=self._controls, dataset=self._places.dataset,
-                       output=self._places.evaluation, seed=self._places.seed)
-        rates = ", ".join(f"{name} {run['successes']}/{run['scenes']}" for name, run in log["runs"].items())
-        return f"unseen scenes through ROS 2 (simulated arm): {rates}; {self._places.evaluation}"
+        found = evaluate(
+            self._checkpoint, scenes=self._size.scenes, first_scene=self._places.seed * self._size.scenes,
+            controls=self._controls, dataset=self._places.dataset, output=self._places.evaluation,
+            seed=self._places.seed,
+        )
+        rates = ", ".join(f"{name} {sum(one.successes)}/{len(one.successes)}" for name, one in found.items())
+        return f"unseen simulated scenes through ROS 2: {rates}; {self._places.evaluation}"
 
     def _analyse(self) -> str:
         numbers = analyse_episode(self._checkpoint, self._places.replay_buffer, 0, self._places.analysis)
-        return (f"position error {numbers['position_error_mm']['mean']:.1f} mm, rotation error "
-                f"{numbers['rotation_error_deg']['mean']:.2f}°; {self._places.analysis}")
+        pose = numbers["action_parts"]["pose"]
+        return (f"position error {pose['position_error_mm']['mean']:.1f} mm, rotation error "
+                f"{pose['rotation_error_deg']['mean']:.2f}°, stage accuracy {numbers['stage']['accuracy']:.2f}; "
+                f"{self._places.analysis}")
 
     def _common(self, output: Path) -> list[str]:
         return [f"task.dataset_path={self._places.replay_buffer}", f"training.seed={self._places.seed}",

@@ -19,6 +19,8 @@ INTERRUPT_PATIENCE_S = 15.0
 TERMINATE_PATIENCE_S = 3.0
 POLL_S = 0.02
 SHARED_MEMORY = Path("/dev/shm")
+# A process that starts creates its segment and maps it a moment later.
+BEING_BORN_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -110,7 +112,8 @@ def remove_orphaned_shared_memory(created_since_s: float) -> None:
     for path in [*SHARED_MEMORY.glob("fastdds_*"), *SHARED_MEMORY.glob("sem.fastdds_*")]:
         with suppress(FileNotFoundError):
             status = path.stat()
-            if status.st_uid == os.getuid() and status.st_ctime >= created_since_s and str(path) not in mapped:
+            is_of_this_run = created_since_s <= status.st_ctime <= time.time() - BEING_BORN_S
+            if status.st_uid == os.getuid() and is_of_this_run and str(path) not in mapped:
                 path.unlink()
 
 
@@ -121,7 +124,7 @@ def _mapped_paths() -> set[str]:
             text = maps.read_text()
         except OSError:
             continue
-        found |= {line.split(maxsplit=5)[5] for line in text.splitlines() if "/dev/shm/" in line}
+        found |= {line.split(maxsplit=5)[5] for line in text.splitlines() if f"{SHARED_MEMORY}/" in line}
     return found
 
 

@@ -37,6 +37,7 @@ LABELS_FILE = "annotations_video.npy"
 TICK_LABELS_FILE = "annotations_video_interpolated.npy"
 DESCRIPTION_FILE = "episode.json"
 PARTIAL = ".partial-"
+REPLACED = ".replaced-"
 REMEDY = "re-run read_sensors_utils/format_data_replay_buffer.py"
 
 
@@ -169,9 +170,15 @@ class EpisodeFolder:
             return {key: stored[key] for key in stored.files}
 
     def frame_labels(self, number: int) -> NDArray[np.int64] | None:
-        """(F,) labels of the colour frames, or None before labelling."""
-        path = self.action_folder(number) / LABELS_FILE
-        return np.load(path, allow_pickle=False).astype(np.int64) if path.is_file() else None
+        """(F,) labels of the colour frames, or None before labelling.
+
+        People's work is found again even when a kill hit the moment in which an episode was being replaced.
+        """
+        for folder in (self.action_folder(number), self._replaced(number)):
+            path = folder / LABELS_FILE
+            if path.is_file():
+                return np.load(path, allow_pickle=False).astype(np.int64)
+        return None
 
     def save_tick_labels(self, number: int, labels: NDArray[np.int64]) -> None:
         """Write the (T,) labels of the ticks."""
@@ -204,7 +211,9 @@ class EpisodeFolder:
                  Path("stamps") / f"{number}.npz"]
         if not (staging / "actions" / str(number) / DESCRIPTION_FILE).is_file():
             raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
-        _remove(self.action_folder(number))
+        if self.action_folder(number).is_dir():
+            _remove(self._replaced(number))
+            self.action_folder(number).rename(self._replaced(number))
         for part in parts:
             _remove(self.root / part)
             if (staging / part).exists():
@@ -212,6 +221,10 @@ class EpisodeFolder:
                 (staging / part).rename(self.root / part)
         (self.root / "actions").mkdir(exist_ok=True)
         (staging / "actions" / str(number)).rename(self.action_folder(number))
+        _remove(self._replaced(number))
+
+    def _replaced(self, number: int) -> Path:
+        return self.root / f"{REPLACED}{number}"
 
     def _load(self, number: int) -> Episode:
         folder = self.action_folder(number)

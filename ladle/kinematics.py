@@ -285,7 +285,7 @@ def _origin(joint: ElementTree.Element) -> Array:
 
 def _attribute(element: ElementTree.Element, child: str, key: str, default: str) -> str:
     found = element.find(child)
-    return default if found is None else cast(str, found.get(key, default))
+    return default if found is None else found.get(key, default)
 
 
 def _numbers(text: str) -> list[float]:

@@ -26,6 +26,7 @@ from ladle.episode import (
     EpisodeWriter,
 )
 from ladle.errors import TaskError
+from ladle.joints_at import joints_measured, joints_seen
 from ladle.kinematics import KinematicChain
 from ladle.observation_time import StreamStamps, observation_time_s
 from ladle.pose import make_continuous
@@ -36,7 +37,6 @@ from read_sensors_utils.description import describe
 from read_sensors_utils.find_bags import BagSource
 from read_sensors_utils.replay import JOINTS, Replay, seconds
 from read_sensors_utils.streams import find_topics, read_chain
-from read_sensors_utils.ticks import joints_measured, joints_seen
 
 log = logging.getLogger("ladle.extract")
 

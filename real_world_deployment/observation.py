@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
 from ladle.images import depth_view, to_task_size
+from ladle.joints_at import joints_seen
 from ladle.kinematics import KinematicChain
 from ladle.observation_time import StreamStamps, newest_received, observation_time_s
 from ladle.policy import ObservationWindow
 from ladle.pose import make_continuous
-from ladle.resample import interpolate_vectors
 from ladle.task import CameraConfig, TaskConfig
 
 Array = NDArray[np.float64]
@@ -145,7 +145,7 @@ class ObservationBuffer:
         streams: dict[str, NDArray[Any]] = {}
         for key in keys:
             if key in {EEF, JOINTS}:
-                q = self._joints_at(joints, decision_times_s, times)
+                q = joints_seen(joints, np.array(self._joints.values), np.asarray(decision_times_s), np.array(times))
                 streams[key] = q if key == JOINTS else self._poses(q)
             else:
                 streams[key] = self._images(key, decision_times_s, cameras)
@@ -153,14 +153,6 @@ class ObservationBuffer:
 
     def _silent(self, decision_s: float, joints: StreamStamps, cameras: dict[str, StreamStamps]) -> list[str]:
         return [name for name, stamps in {JOINTS: joints, **cameras}.items() if newest_received(stamps, decision_s) < 0]
-
-    def _joints_at(self, stamps: StreamStamps, decisions_s: Sequence[float], times_s: Sequence[float]) -> Array:
-        """(To, J), each from what was received by its decision time."""
-        values, capture_s = np.array(self._joints.values), stamps.capture_s
-        received = np.searchsorted(stamps.receive_s, np.asarray(decisions_s), side="right")
-        rows = [interpolate_vectors(capture_s[:n], values[:n], np.array([at]))[0]
-                for n, at in zip(received, times_s, strict=True)]
-        return np.stack(rows)
 
     def _poses(self, q_rad: Array) -> Array:
         """(To, 7); the quaternion's sign goes on from the window before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -23,19 +24,21 @@ class SceneVideo:
         self._latest: dict[str, NDArray[np.uint8]] = {}
         self._container: Any = None
         self._stream: Any = None
-        self._next_s = 0.0
+        self._picture_number = -1
 
     def restart(self) -> None:
         """A new scene begins at time 0; nothing of the old one is shown."""
         self._latest.clear()
-        self._next_s = 0.0
+        self._picture_number = -1
 
     def add(self, images: Mapping[str, NDArray[Any]], time_s: float) -> None:
         """Frames (H, W, 3) that have come by `time_s`; a picture is written once a period."""
         self._latest.update({key: image for key, image in images.items() if key in self._cameras})
-        if not self._latest or time_s < self._next_s:
+        # A millionth of slack: ticks are multiples of the period in floating point.
+        picture_number = math.floor(time_s * self._rate_hz + 1e-6)
+        if not self._latest or picture_number <= self._picture_number:
             return
-        self._next_s = max(self._next_s, time_s - 1.0 / self._rate_hz) + 1.0 / self._rate_hz
+        self._picture_number = picture_number
         blank = np.zeros_like(next(iter(self._latest.values())))
         picture = np.hstack([self._latest.get(key, blank) for key in self._cameras])
         if self._container is None:

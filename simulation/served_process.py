@@ -40,6 +40,11 @@ class ServedProcess:
             raise SimulationError(f"{module} did not start within {START_TIMEOUT_S:.0f} s")
         self.receive()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return self._process.pid
+
     def call(self, name: str, *arguments: Any) -> Any:
         """Call the child's operation and wait for its result; its errors are raised here."""
         self.send(name, *arguments)

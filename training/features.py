@@ -16,9 +16,15 @@ from training.schema import ImageInput, LowDimInput
 
 
 def network_image(image: NDArray[np.generic], spec: ImageInput) -> NDArray[np.uint8]:
-    """RGB (H, W, 3), uint8 or float in 0..255, -> uint8 (height_px, width_px, 3), averaged over areas."""
+    """RGB (H, W, 3), uint8 or float in 0..255, -> uint8 (height_px, width_px, 3): cropped, averaged over areas."""
     if image.ndim != 3 or image.shape[2] != 3:
         raise ObservationError(f"{spec.key}: expected an RGB image (H, W, 3), got shape {image.shape}")
+    if (crop := spec.crop) is not None:
+        bottom, right = crop.top_px + crop.height_px, crop.left_px + crop.width_px
+        if bottom > image.shape[0] or right > image.shape[1]:
+            raise ObservationError(f"{spec.key}: the crop ends at row {bottom}, column {right}, but the image is "
+                                   f"{image.shape[0]} high and {image.shape[1]} wide")
+        image = image[crop.top_px:bottom, crop.left_px:right]
     if image.dtype != np.uint8:
         image = np.clip(np.rint(image.astype(np.float32)), 0, 255).astype(np.uint8)
     if image.shape[:2] == (spec.height_px, spec.width_px):

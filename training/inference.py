@@ -128,6 +128,13 @@ class CheckpointPolicy:
             self._stages.reset()
 
     @torch.inference_mode()
+    def observe(self, window: ObservationWindow) -> None:
+        """Take in a tick at which no action is wanted: the stage's hysteresis counts every tick."""
+        self._check(window)
+        if self._stages is not None:
+            self._stages.update(window, self._blind)
+
+    @torch.inference_mode()
     def predict(self, window: ObservationWindow) -> ActionChunk:
         """Targets from t0 + dt to the horizon's end, T - To + 1 of them; the first n_action_steps are meant to be
         executed.

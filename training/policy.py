@@ -30,12 +30,12 @@ class ObservationEncoder(nn.Module):
     def __init__(self, observations: ObservationSection, encoder: EncoderSection) -> None:
         super().__init__()
         self._observations, self._encoder = observations, encoder
-        self.images = nn.ModuleDict({
-            spec.key: ImageEncoder(spec.height_px, spec.width_px, encoder.channels, encoder.strides, encoder.keypoints)
-            for spec in observations.images
-        }).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        encoders = {spec.key: ImageEncoder(spec.height_px, spec.width_px, encoder.channels, encoder.strides,
+                                           encoder.keypoints, encoder.average_pool)
+                    for spec in observations.images}
+        self.images = nn.ModuleDict(encoders).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.low_dim = nn.ModuleDict({spec.key: LimitsNormalizer(spec.width) for spec in observations.low_dim})
-        self.features = (2 * encoder.keypoints * len(observations.images)
+        self.features = (sum(image.features for image in encoders.values())
                          + sum(spec.width for spec in observations.low_dim))
 
     def fit_normalizers(self, low_dim: dict[str, NDArray[np.float32]]) -> None:

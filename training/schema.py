@@ -86,12 +86,23 @@ class EmaSection:
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
+class CropSection:
+    """A part of the task's image, in its pixels."""
+
+    left_px: Index
+    top_px: Index
+    width_px: Count
+    height_px: Count
+
+
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class ImageInput:
-    """A colour camera of the task, resized to this before the network sees it."""
+    """A colour camera of the task, cut to `crop` if there is one, then resized to this for the network."""
 
     key: str
     width_px: Count
     height_px: Count
+    crop: CropSection | None = None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -157,6 +168,7 @@ class EncoderSection:
     Attributes:
         channels, strides: one entry per convolution.
         keypoints: expected positions that the spatial softmax returns; two features each.
+        average_pool: give each channel's mean too: not only where something is, but whether.
         shift_px: images are moved by up to so many pixels in training.
         brightness: gain and offset vary by up to this share, colour balance by half of it.
     """
@@ -164,6 +176,7 @@ class EncoderSection:
     channels: tuple[Count, ...] = (32, 64, 128, 128)
     strides: tuple[Count, ...] = (2, 2, 2, 1)
     keypoints: Count = 32
+    average_pool: bool = False
     shift_px: Index = 4
     brightness: Share = 0.15
 

@@ -120,9 +120,14 @@ def _fingerprint(steps: Steps) -> str:
     return hashlib.sha256(steps.fingerprint.encode() + stages).hexdigest()
 
 
+def train_from_arguments(arguments: Sequence[str]) -> None:
+    """What the command line does with Hydra's overrides and options."""
+    command_line(arguments, CONFIG_NAME, "Train a diffusion policy.", PolicyConfig, train_policy)
+
+
 def main() -> None:
     """Entry of `python train.py`."""
-    run_script(lambda: command_line(sys.argv[1:], CONFIG_NAME, "Train a diffusion policy.", PolicyConfig, train_policy))
+    run_script(lambda: train_from_arguments(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,14 @@ def train_classifier(composed: Composed[ClassifierConfig]) -> Path:
     return train_stage_classifier(composed.config, composed.output_dir)
 
 
+def train_from_arguments(arguments: Sequence[str]) -> None:
+    """What the command line does with Hydra's overrides and options."""
+    command_line(arguments, CONFIG_NAME, "Train a stage classifier.", ClassifierConfig, train_classifier)
+
+
 def main() -> None:
     """Entry of `python train_classifier.py`."""
-    run_script(lambda: command_line(sys.argv[1:], CONFIG_NAME, "Train a stage classifier.", ClassifierConfig,
-                                    train_classifier))
+    run_script(lambda: train_from_arguments(sys.argv[1:]))
 
 
 if __name__ == "__main__":

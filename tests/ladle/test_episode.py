@@ -89,3 +89,27 @@ def test_arrays_of_different_length_are_refused(tmp_path: Path) -> None:
     np.save(folder.action_folder(0) / EEF_FILE, np.tile([0, 0, 0, 0, 0, 0, 1.0], (4, 1)))
     with pytest.raises(EpisodeError, match="one clock"):
         folder.load(0)
+
+
+def test_labels_survive_a_kill_in_the_middle_of_replacing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between moving the old episode away and the new one in, people's labels can still be found."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / "annotations_video.npy", np.array([0, 1, 2]))
+    real_rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == folder.action_folder(0):
+            raise KeyboardInterrupt
+        return real_rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(folder, 0, override=True)
+    monkeypatch.undo()
+    assert folder.numbers() == []
+    labels = folder.frame_labels(0)
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2]
+    write(folder, 0)
+    assert not (tmp_path / ".replaced-0").exists()

@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ladle.joints_at import joints_measured, joints_seen
 from ladle.observation_time import StreamStamps
 from read_sensors_utils.clocks import clock_offset_ns, clock_offsets_ns
-from read_sensors_utils.ticks import TickSchedule, joints_measured, joints_seen
+from read_sensors_utils.ticks import TickSchedule
 
 MS = 1_000_000
 

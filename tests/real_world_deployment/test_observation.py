@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
 from ladle.images import to_task_size
+from ladle.joints_at import joints_seen
 from ladle.kinematics import KinematicChain
 from ladle.observation_time import StreamStamps, newest_received, observation_time_s
 from ladle.task import TaskConfig
-from read_sensors_utils.ticks import joints_seen
 from real_world_deployment.observation import ObservationBuffer
 
 Array = NDArray[np.float64]

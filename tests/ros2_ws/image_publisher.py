@@ -1,4 +1,4 @@
-"""Helper process: publishes 20 numbered full-size frames at 30 Hz once somebody listens, then waits to be ended."""
+"""Helper process: publishes numbered full-size frames at 30 Hz until it is ended."""
 
 import time
 
@@ -12,9 +12,6 @@ from ladle_nodes.qos import reliable
 rclpy.init()
 node = rclpy.create_node("image_publisher")
 publisher = node.create_publisher(Image, "/test/image", reliable(30))
-while publisher.get_subscription_count() == 0:
-    time.sleep(0.01)
-for number in range(20):
+for number in range(250):
     publisher.publish(to_message(np.full((480, 640, 3), number, np.uint8), number, "camera"))
     time.sleep(1 / 30)
-time.sleep(60)

@@ -1,4 +1,4 @@
-"""Helper process: counts the frames of image_publisher that arrive whole and in order, as best effort."""
+"""Helper process: from the first frame of image_publisher that arrives, how many of the next arrive whole."""
 
 import time
 
@@ -28,6 +28,7 @@ executor.add_node(node)
 until_s = time.monotonic() + 30
 while len(good) < FRAMES and time.monotonic() < until_s:
     executor.spin_once(timeout_sec=0.1)
-print(f"{len(good)} of {FRAMES} frames" if good == sorted(good) else f"out of order: {good}")  # noqa: T201
+lost = sorted(set(range(good[0], good[0] + FRAMES)) - set(good)) if good else "all"
+print(f"lost: {lost}")  # noqa: T201
 node.destroy_node()
 rclpy.try_shutdown()

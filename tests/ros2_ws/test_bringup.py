@@ -41,7 +41,8 @@ def _fake_launch(monkeypatch: pytest.MonkeyPatch) -> None:
         def perform(self, context: _Context) -> str:
             return context.values[self.arguments[0]]
 
-    names = ("LaunchDescription", "DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "Shutdown", "Node")
+    names = ("LaunchDescription", "DeclareLaunchArgument", "OpaqueFunction", "SetEnvironmentVariable", "Shutdown",
+             "Node")
     records: dict[str, type] = {name: type(name, (Record,), {}) for name in names}
     records["LaunchConfiguration"] = LaunchConfiguration
     for module in ("launch", "launch.actions", "launch.substitutions", "launch_ros", "launch_ros.actions"):
@@ -59,11 +60,14 @@ def _launched(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> list[An
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     entities = module.generate_launch_description().arguments[0]
-    values = {e.arguments[0]: e.options["default_value"] for e in entities if type(e).__name__ == "DeclareLaunchArgument"}
+    values = {e.arguments[0]: e.options["default_value"] for e in _of(entities, "DeclareLaunchArgument")}
     assert set(given) <= set(values), "ros2 launch refuses arguments that are not declared"
-    start: Callable[[_Context], list[Any]] = next(
-        e.options["function"] for e in entities if type(e).__name__ == "OpaqueFunction")
+    start: Callable[[_Context], list[Any]] = _of(entities, "OpaqueFunction")[0].options["function"]
     return start(_Context(values | given))
+
+
+def _of(entities: list[Any], kind: str) -> list[Any]:
+    return [entity for entity in entities if type(entity).__name__ == kind]
 
 
 @pytest.mark.parametrize("controller", ["jtc", "ruckig"])
@@ -90,11 +94,11 @@ def test_the_launch_file_and_ladle_up_start_the_same(
     monkeypatch.setattr("app.up.ChildProcess", Child)
     with Bringup(settings) as bringup:
         assert len(bringup.nodes) == {"sim": 3, "franka": 1 if controller == "jtc" else 2}[robot]
-    nodes = [e.options for e in launched if type(e).__name__ == "Node"]
+    nodes = [e.options for e in _of(launched, "Node")]
     expected = [(n["package"], n["executable"], n["name"], n["parameters"][0]) for n in nodes]
     assert [(n.package, n.executable, n.name, dict(n.parameters)) for n in bringup.nodes] == expected
     assert started == [command(node) for node in describe(settings)]
-    launch_variables = {e.arguments[0]: e.arguments[1] for e in launched if type(e).__name__ == "SetEnvironmentVariable"}
+    launch_variables = {e.arguments[0]: e.arguments[1] for e in _of(launched, "SetEnvironmentVariable")}
     assert launch_variables == environment()
     assert all(launch_variables.items() <= given.items() for given in variables)
 

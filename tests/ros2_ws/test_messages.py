@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from app.domain import free_domain
+from app.processes import remove_orphaned_shared_memory
 from ladle.errors import DeploymentError, ObservationError
 from ladle_bringup.description import environment
 from ladle_nodes.images import stamp, stamp_ns, to_array, to_message
@@ -65,6 +67,7 @@ def test_trajectories_survive_the_message() -> None:
     """A plan arrives bit for bit, shifted to the ROS clock for the controller and back for the Ruckig node."""
     random = np.random.default_rng(2)
     q, dq, ddq = (random.normal(size=(3, 7)) for _ in range(3))
+    dq[-1] = ddq[-1] = 0.0  # a plan ends at rest
     names = tuple(f"panda_joint{i}" for i in range(1, 8))
     sent = JtcMessage(0.125, names, np.array([0.025, 0.05, 0.075]), q, dq, ddq)
     message = to_trajectory(sent, 10**12)
@@ -77,7 +80,8 @@ def test_trajectories_survive_the_message() -> None:
 
 
 def test_full_size_images_cross_processes_without_loss() -> None:
-    """640x480 colour at 30 Hz between two processes: every frame arrives, bit for bit."""
+    """640x480 colour at 30 Hz between two processes: every frame arrives whole, best effort or not."""
+    begun_s = time.time()
     with free_domain() as domain:
         variables = {**os.environ, **environment(), "ROS_DOMAIN_ID": str(domain),
                      "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
@@ -86,6 +90,7 @@ def test_full_size_images_cross_processes_without_loss() -> None:
                 reader = subprocess.run([sys.executable, READER], env=variables, capture_output=True, text=True,
                                         timeout=40, check=False)
             finally:
-                publisher.terminate()
+                publisher.kill()
+    remove_orphaned_shared_memory(begun_s)
     assert reader.returncode == 0, reader.stderr
-    assert reader.stdout.strip() == "20 of 20 frames"
+    assert reader.stdout.strip() == "lost: []"

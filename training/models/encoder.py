@@ -38,7 +38,7 @@ class ImageEncoder(nn.Module):
     """(B, 3, H, W) in [-1, 1] -> (B, features)."""
 
     def __init__(self, height_px: int, width_px: int, channels: Sequence[int], strides: Sequence[int],
-                 keypoints: int) -> None:
+                 keypoints: int, average_pool: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         previous, height, width = 3, height_px, width_px
@@ -52,8 +52,11 @@ class ImageEncoder(nn.Module):
             previous, height, width = count, -(-height // stride), -(-width // stride)
         self.convolutions = nn.Sequential(*layers)
         self.pool = SpatialSoftmax(previous, keypoints, height, width)
-        self.features = 2 * keypoints
+        self._average_pool = average_pool
+        self.features = 2 * keypoints + (previous if average_pool else 0)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, features)."""
-        return self.pool(self.convolutions(images))
+        maps = self.convolutions(images)
+        positions = self.pool(maps)
+        return torch.cat([positions, maps.float().mean(dim=(2, 3))], dim=-1) if self._average_pool else positions

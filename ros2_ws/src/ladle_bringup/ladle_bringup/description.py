@@ -197,7 +197,7 @@ def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
         "use_sim_time": s.robot == "sim", "task": s.task, "checkpoint": s.checkpoint, "policy": s.policy,
         "episodes": s.episodes, "episode": s.episode, "home": s.home,
-        "seed": s.seed, "policy_threads": s.policy_threads, "controller": s.controller, "robot": s.robot, "lockstep": s.lockstep,
+        "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
         "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution,
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
     })

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 
 import numpy as np
@@ -11,7 +12,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
-from ladle.errors import DeploymentError
+from ladle.errors import DeploymentError, MotionError
 from ladle.task import load_task
 from ladle_nodes.lockstep import ACK_TOPIC, DEPTH, TICK_TOPIC, Ack, Tick
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
@@ -20,6 +21,8 @@ from ladle_nodes.trajectories import to_plan
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety import MotionLimits
+
+log = logging.getLogger("ladle.ruckig")
 
 CYCLE_S = 0.001
 NS = 1e-9
@@ -104,12 +107,19 @@ class RuckigNode:
             self._stream.start(self._measured, until_s - self._since_last(until_s))
             self._streaming = True
         for plan in self._plans:
-            self._stream.follow_plan(to_plan(plan, self._start_ns).to_trajectory())
+            self._follow(plan)
         self._plans.clear()
         for row in self._stream.setpoints(until_s):
             self._setpoints.publish(Float64MultiArray(data=array("d", np.ascontiguousarray(row).tobytes())))
             self._sent += 1
         self._streamed_until_s = until_s
+
+    def _follow(self, message: JointTrajectory) -> None:
+        """A plan that cannot be followed leaves the one in force, which ends at rest."""
+        try:
+            self._stream.follow_plan(to_plan(message, self._start_ns).to_trajectory())
+        except (MotionError, ValueError) as error:
+            log.warning("plan refused: %s", error)
 
     def _since_last(self, until_s: float) -> float:
         """How far back a stream begins: with the tick's own period in lockstep, now otherwise."""

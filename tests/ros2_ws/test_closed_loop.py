@@ -1,0 +1,92 @@
+"""The real processes: simulator, controller and policy over ROS 2."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.evaluation import Evaluation, evaluate_settings
+from app.up import Bringup
+from ladle.errors import DeploymentError
+from ladle_bringup.description import BringupSettings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from expert_episode import write_expert_episode
+
+pytestmark = pytest.mark.slow
+# The expert's motion played back in its own scene, through every process.
+REPLAY = BringupSettings(policy="replay", episodes="to be said", split="train", lockstep=True, home=False, video=True)
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one episode of training scene 0."""
+    folder = tmp_path_factory.mktemp("episodes")
+    write_expert_episode(folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """The run that others are compared with."""
+    return evaluate_settings(replace(REPLAY, episodes=str(episodes)), tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_a_recorded_motion_scoops_again_through_the_jtc(undisturbed: Evaluation) -> None:
+    """The loop from episode to arm is whole: same scene, same motion, a load on the spoon, no reflex, and a film."""
+    assert undisturbed.successes == [True]
+    assert undisturbed.scenes[0]["mass_g"] >= 2.0
+    assert undisturbed.scenes[0]["reflex"] is None
+    assert undisturbed.video is not None
+    assert undisturbed.video.stat().st_size > 10_000
+
+
+def test_a_slow_policy_changes_the_duration_and_not_the_result(
+    undisturbed: Evaluation, episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freezing the policy's and the controller's processes in the middle leaves every set-point as it was."""
+    frozen: list[str] = []
+
+    class Disturbed(Bringup):
+        def __enter__(self) -> Bringup:
+            entered = super().__enter__()
+            threading.Thread(target=self._freeze, daemon=True).start()
+            return entered
+
+        def _freeze(self) -> None:
+            for name in ("ladle_policy", "joint_trajectory_controller") * 4:
+                child = next(child for child in self.children if child.name == name)
+                time.sleep(1.2)
+                if child.exit_code is None:
+                    os.kill(child.pid, signal.SIGSTOP)
+                    time.sleep(0.4)
+                    os.kill(child.pid, signal.SIGCONT)
+                    frozen.append(name)
+
+    monkeypatch.setattr("app.evaluation.Bringup", Disturbed)
+    disturbed = evaluate_settings(replace(REPLAY, episodes=str(episodes), video=False), tmp_path)
+    assert frozen
+    for key in ("setpoints_sha256", "mass_g", "duration_s", "trajectories"):
+        assert disturbed.scenes[0][key] == undisturbed.scenes[0][key]
+
+
+def test_the_ruckig_route_homes_and_scoops(episodes: Path, tmp_path: Path) -> None:
+    """Homing first, then jerk-limited set-points: the same load, no reflex."""
+    run = evaluate_settings(
+        replace(REPLAY, episodes=str(episodes), controller="ruckig", home=True, video=False), tmp_path)
+    assert run.successes == [True]
+    assert "HOMING -> RUNNING" in (tmp_path / "logs" / "ladle_policy.log").read_text()
+
+
+def test_a_missing_checkpoint_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    """The policy node's own words reach the user, and no process stays behind."""
+    settings = replace(REPLAY, policy="checkpoint", checkpoint=str(tmp_path / "nowhere"), video=False)
+    with pytest.raises(DeploymentError, match=r"ladle_policy ended with exit code 2: .*nowhere"):
+        evaluate_settings(settings, tmp_path / "out")
