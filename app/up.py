@@ -57,7 +57,7 @@ class Bringup:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        # The policy before the controller, the controller before the arm.
+        # The policy first, so that it brakes; the simulated arm before its JTC, which ends when the arm hangs up.
         gentle = stop(self.children[::-1])
         if not gentle or any(child.exit_code == -signal.SIGKILL for child in self.children):
             remove_orphaned_shared_memory(self._started_s)

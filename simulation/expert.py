@@ -24,9 +24,9 @@ FloatArray = NDArray[np.float64]
 DURATION_S = 10.5
 LIFTED_CUP_Z_M = g.BOWL_RIM_Z_M + 0.15
 ABOVE_RIM_M = 0.045
-DIP_M = (0.008, 0.013)
+DIP_M = (0.010, 0.022)
 # Tilt of the hand backwards; the cup's nose points down by 10 degrees more.
-ENTRY_TILT_RAD, SWEEP_TILT_RAD, LEVEL_TILT_RAD = (float(a) for a in np.deg2rad([12.0, -6.0, -10.0]))
+ENTRY_TILT_RAD, SWEEP_TILT_RAD, LEVEL_TILT_RAD = (float(a) for a in np.deg2rad([6.0, -6.0, -10.0]))
 _KNOT_S = 0.05
 
 

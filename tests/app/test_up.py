@@ -139,6 +139,7 @@ def test_ctrl_c_ends_a_run_in_order(tmp_path: Path) -> None:
             lines.append(line)
             if "HOMING" in line:
                 break
+        time.sleep(0.3)  # the way home has begun
         parent.send_signal(signal.SIGINT)
         lines += parent.stderr.readlines()
         assert parent.wait(30) == 0
@@ -148,4 +149,5 @@ def test_ctrl_c_ends_a_run_in_order(tmp_path: Path) -> None:
     text = "".join(lines)
     assert "the node ends" in text, text
     assert "Traceback" not in text, text
+    assert "E ladle" not in text, text
     assert "killing" not in text, text
