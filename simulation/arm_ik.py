@@ -24,7 +24,7 @@ _TOLERANCE = 1e-6
 
 def start_pose(scene: SceneConfig) -> tuple[FloatArray, Rotation]:
     """Where the tip starts in a scene: position (3,) and rotation in the base frame."""
-    position = g.HOME_POSITION_M + np.asarray(scene.start_offset_m)
+    position = g.home_position_m() + np.asarray(scene.start_offset_m)
     return position, Rotation.from_rotvec(scene.start_rotation_rad) * HAND_DOWN
 
 
@@ -50,7 +50,7 @@ class ArmIk:
             jacobian = self._jacobian
             inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + _DAMPING**2 * np.eye(6))
             move = inverse @ error
-            move += (np.eye(7) - inverse @ jacobian) @ (g.HOME_POSTURE_RAD - q) * _POSTURE_GAIN
+            move += (np.eye(7) - inverse @ jacobian) @ (g.home_posture_rad() - q) * _POSTURE_GAIN
             q += move * min(1.0, _MAX_STEP_RAD / max(float(np.abs(move).max()), 1e-12))
         raise SimulationError(f"the simulated arm cannot bring panda_hand to {np.round(position_m, 3)} m, "
                               f"{np.round(rotation.as_quat(), 3)} xyzw: choose a pose nearer to the base")

@@ -57,7 +57,7 @@ def plan(scene: SceneConfig, offset_m: FloatArray | None = None) -> FloatArray:
     positions_m, rotations = _hand_path(scene, np.zeros(3) if offset_m is None else offset_m, times_s)
     ik = ArmIk(build_model(scene))
     joints = np.empty((len(times_s), 7))
-    seed = g.HOME_POSTURE_RAD
+    seed = g.home_posture_rad()
     for i, position_m in enumerate(positions_m):
         seed = joints[i] = ik.solve(position_m, rotations[i], seed)
     spline = CubicSpline(times_s, joints, bc_type="clamped")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+from numpy.typing import NDArray
+
+from ladle.task import HomeConfig, load_task
+
+FloatArray = NDArray[np.float64]
+
+TASK = "scoop"
 
 ARM_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 TIP_BODY = "panda_hand"
@@ -34,12 +43,26 @@ CUP_CENTRE_M = HANDLE_END_M + CUP_HALF_LENGTH_M * CUP_AXIS
 PUREE_CELLS = 51
 PUREE_HALF_SIZE_M = 0.068
 
-# The home pose of the task: hand pointing straight down.
-HOME_POSITION_M = np.array([0.45, 0.0, 0.40])
-HOME_POSTURE_RAD = np.array([0.0, -0.4, 0.0, -2.2, 0.0, 1.8, 0.785])
+
+@cache
+def home_position_m() -> FloatArray:
+    """(3,) where the tip starts, before the scene's offset: the task's home, hand pointing straight down."""
+    return np.asarray(_home().pose.position_m)
+
+
+@cache
+def home_posture_rad() -> FloatArray:
+    """(7,) joints near the home pose; they choose the branch of the inverse kinematics."""
+    return np.asarray(_home().posture_rad)
 
 
 def puree_level_m(fill: float) -> float:
     """Height of the flat surface over the table, for a fill of 0..1."""
     return BOWL_FLOOR_Z_M + fill * BOWL_DEPTH_M
 
+
+
+def _home() -> HomeConfig:
+    home = load_task(TASK).home
+    assert home is not None
+    return home

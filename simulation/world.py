@@ -44,7 +44,7 @@ class ScoopWorld:
     def __init__(self, scene: SceneConfig) -> None:
         self.scene = scene
         self._model = build_model(scene)
-        self._start_rad = ArmIk(self._model).solve(*start_pose(scene), g.HOME_POSTURE_RAD)
+        self._start_rad = ArmIk(self._model).solve(*start_pose(scene), g.home_posture_rad())
         self.reset()
 
     def reset(self) -> None:

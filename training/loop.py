@@ -53,6 +53,14 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
+class Pace:
+    """precision: float32, bfloat16, or auto while undecided; threads of torch, 0 while undecided."""
+
+    precision: str
+    threads: int
+
+
+@dataclass(frozen=True)
 class Run:
     """What the loop needs to know of a run beside the module and its data.
 
@@ -87,23 +95,18 @@ def fit(module: nn.Module, batches: Batches, validate: Callable[[nn.Module], dic
     optimizer = torch.optim.AdamW(module.parameters(), lr=settings.learning_rate, betas=settings.betas,
                                   weight_decay=settings.weight_decay, fused=True)
     ema = Ema(module, run.ema.power, run.ema.max_decay)
-    start, precision = 0, "auto"
-    with threads(settings.threads):
-        if settings.resume and (last := latest_checkpoint(run.folder / CHECKPOINTS, run.kind)):
-            refuse_other_run(last, run.texts, run.fingerprint)
-            restore(last, module, optimizer, ema)
-            start, precision = last.step, str(last.meta["precision"])
-            if start >= settings.max_steps:
-                log.info("%s has its %d steps already", run.folder, settings.max_steps)
-                return last.folder
-            log.info("going on from step %d of %s", start, last.folder)
-        elif settings.precision != "auto":
-            precision = settings.precision
-        if precision == "auto":
-            precision = faster_precision(module, batches(0), settings)
-        with RunLog(run.folder, run.logging, {"config": run.texts[CONFIG]}, start) as run_log:
-            state = _State(module, optimizer, ema, batches, validate, run, precision)
-            return state.run_steps(start, run_log)
+    start, how = 0, Pace(settings.precision, settings.threads)
+    if settings.resume and (last := latest_checkpoint(run.folder / CHECKPOINTS, run.kind)):
+        refuse_other_run(last, run.texts, run.fingerprint)
+        restore(last, module, optimizer, ema)
+        start, how = last.step, Pace(str(last.meta["precision"]), settings.threads or int(last.meta["threads"]))
+        if start >= settings.max_steps:
+            log.info("%s has its %d steps already", run.folder, settings.max_steps)
+            return last.folder
+        log.info("going on from step %d of %s", start, last.folder)
+    how = fastest(module, batches(0), settings, how)
+    with threads(how.threads), RunLog(run.folder, run.logging, {"config": run.texts[CONFIG]}, start) as run_log:
+        return _State(module, optimizer, ema, batches, validate, run, how).run_steps(start, run_log)
 
 
 @dataclass
@@ -114,7 +117,7 @@ class _State:
     batches: Batches
     validate: Callable[[nn.Module], dict[str, float]] | None
     run: Run
-    precision: str
+    how: Pace
 
     def run_steps(self, start: int, run_log: RunLog) -> Path:
         settings, began_s = self.run.training, time.monotonic()
@@ -136,7 +139,8 @@ class _State:
                 if last or done % settings.checkpoint_every == 0:
                     checkpoint = self.save(done, metrics)
         steps = settings.max_steps - start
-        log.info("%s: %d steps in %.0f s, %s", self.run.folder, steps, time.monotonic() - began_s, self.precision)
+        log.info("%s: %d steps in %.0f s, %s, %d threads", self.run.folder, steps, time.monotonic() - began_s,
+                 self.how.precision, self.how.threads)
         return checkpoint
 
     def train_step(self, step: int, rate: float) -> float:
@@ -146,7 +150,7 @@ class _State:
             group["lr"] = rate
         generator = step_generator(settings.seed, step, settings.device)
         batch = self.batches(step).to(torch.device(settings.device))
-        loss = loss_of(self.module, batch, generator, self.precision)
+        loss = loss_of(self.module, batch, generator, self.how.precision)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise ConfigError(f"the loss became {value} at step {step}; lower training.learning_rate (now "
@@ -170,7 +174,8 @@ class _State:
             tensors={EMA: self.ema.module.state_dict(), TRAIN_STATE: train_state(self.module, self.optimizer)},
             texts={**run.texts, "normalizer.json": normalizer_text(self.ema.module)},
             meta={"step": done, "epoch": epoch, "monitor": run.monitor, "monitor_value": value,
-                  "metrics": dict(metrics), "precision": self.precision, "fingerprint": run.fingerprint},
+                  "metrics": dict(metrics), "precision": self.how.precision, "threads": self.how.threads,
+                  "fingerprint": run.fingerprint},
             copies=run.copies,
         )
         prune(folder.parent, run.training.keep_top_k if run.monitor else 0)
@@ -199,34 +204,47 @@ def step_generator(seed: int, step: int, device: str) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(state)
 
 
-def faster_precision(module: nn.Module, batch: Batch, settings: TrainingSection) -> str:
-    """Time forward and backward of both precisions; bfloat16 must win by a twentieth. Weights stay as they are."""
-    device = torch.device(settings.device)
-    batch = batch.to(device)
-    seconds: dict[str, float] = {}
+def fastest(module: nn.Module, batch: Batch, settings: TrainingSection, how: Pace) -> Pace:
+    """Time forward and backward with what is still open in `how` ("auto" precision, 0 threads); weights stay.
+
+    All cores lose against one when another process is busy; bfloat16 loses where the processor lacks it.
+    """
+    batch = batch.to(torch.device(settings.device))
+    precisions = ("float32", "bfloat16") if how.precision == "auto" else (how.precision,)
+    counts = (available_threads(), 1) if how.threads == 0 else (how.threads,)
+    choices = [Pace(precision, count) for count in dict.fromkeys(counts) for precision in precisions]
+    if len(choices) == 1:
+        return choices[0]
     module.train()
-    for precision in ("float32", "bfloat16"):
-        times: list[float] = []
+    seconds = {choice: _step_seconds(module, batch, settings, choice) for choice in choices}
+    module.zero_grad(set_to_none=True)
+    log.info("a step takes %s", ", ".join(f"{1e3 * value:.0f} ms ({choice.precision}, {choice.threads} threads)"
+                                          for choice, value in seconds.items()))
+    return min(choices, key=lambda choice: seconds[choice])
+
+
+def _step_seconds(module: nn.Module, batch: Batch, settings: TrainingSection, choice: Pace) -> float:
+    times: list[float] = []
+    with threads(choice.threads):
         for attempt in range(PROBE_STEPS + 1):
             began = time.perf_counter()
-            loss_of(module, batch, step_generator(0, attempt, settings.device), precision).backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            loss_of(module, batch, step_generator(0, attempt, settings.device), choice.precision).backward()
+            if settings.device.startswith("cuda"):
+                torch.cuda.synchronize(settings.device)
             times.append(time.perf_counter() - began)
-        seconds[precision] = min(times[1:])
-    module.zero_grad(set_to_none=True)
-    chosen = "bfloat16" if seconds["bfloat16"] < 0.95 * seconds["float32"] else "float32"
-    log.info("float32 %.0f ms, bfloat16 %.0f ms a step: taking %s", 1e3 * seconds["float32"],
-             1e3 * seconds["bfloat16"], chosen)
-    return chosen
+    return sorted(times[1:])[PROBE_STEPS // 2]
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
     """Torch threads inside the block; 0 takes every core that this process may use."""
     before = torch.get_num_threads()
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    torch.set_num_threads(count or available)
+    torch.set_num_threads(count or available_threads())
     try:
         yield
     finally:

@@ -36,8 +36,9 @@ class TrainingSection:
     Attributes:
         max_steps: budget in optimiser steps, so that results do not depend on the machine.
         warmup_steps: the rate rises linearly over them, then falls to zero as a cosine.
-        precision: auto times both on the first batch and takes bfloat16 only if it is faster.
-        threads: torch threads; 0 takes every core that this process may use.
+        precision: auto times both on the first batch and takes the faster one.
+        threads: torch threads; 0 times one against every core that this process may use (one wins when the
+            others are busy).
         val_ratio: share of the episodes kept for validation.
         val_windows: at most so many windows are validated on.
         validate_every, checkpoint_every: steps between two; the last step always does both.

@@ -29,7 +29,7 @@ def scoop_episode(ticks: int, seed: int) -> dict[str, NDArray]:
     stage = np.repeat([0, 1, 2], [ticks // 3, ticks // 3, ticks - 2 * (ticks // 3)])
     images = 60 + rng.normal(0, 4, (ticks, 120, 240, 3))
     for image, now in zip(images, stage, strict=True):
-        image[40:80, 20 + 80 * now:60 + 80 * now] += 120
+        image[55:70, 100 + 11 * now:112 + 11 * now] += 120
     eef = np.zeros((ticks, 7), np.float32)
     eef[:, :3] = rng.normal(0, 0.02, 3) + np.array([0.45, 0.0, 0.3])
     eef[:, 2] += 0.1 * np.cos(np.linspace(0, 2 * np.pi, ticks))

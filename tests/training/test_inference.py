@@ -142,3 +142,16 @@ def test_the_robot_needs_neither_hydra_nor_diffusers_nor_zarr(root: Path):
             "print(sorted({'hydra', 'omegaconf', 'diffusers', 'zarr', 'wandb', 'rclpy'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_watched_ticks_count_for_the_stage(tiny_policy: Path, scoop_window: ObservationWindow,
+                                           scoop_window_lifted: ObservationWindow):
+    """A policy that is asked at every fourth tick only is shown the others, and its stage follows them."""
+    policy = load_policy(tiny_policy)
+    policy.reset(0)
+    assert policy.predict(scoop_window).stage == 1
+    lifted = replace(scoop_window, streams={**scoop_window.streams, "camera_1": scoop_window_lifted.streams["camera_1"]})
+    policy.observe(shifted(lifted, 1))
+    policy.observe(shifted(lifted, 2))
+    back = policy.predict(shifted(scoop_window, 3))
+    assert back.stage == 2, "two watched ticks changed it, and one tick back does not"

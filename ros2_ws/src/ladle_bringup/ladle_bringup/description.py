@@ -109,15 +109,15 @@ class NodeDescription:
 
 
 def describe(settings: BringupSettings) -> tuple[NodeDescription, ...]:
-    """The nodes of a run, those first that others wait for."""
+    """The nodes of a run; they may start in any order, and end in the opposite of this one."""
     settings = replace(settings, arm_socket=settings.arm_socket or _default_socket())
     nodes = [_policy_node(settings)]
     if settings.controller == "ruckig":
         nodes.insert(0, _ruckig_node(settings))
     if settings.robot == "sim":
+        nodes.insert(0, _simulator_node(settings))
         if settings.controller == "jtc":
             nodes.insert(0, _jtc_node(settings))
-        nodes.insert(0, _simulator_node(settings))
     return tuple(nodes)
 
 

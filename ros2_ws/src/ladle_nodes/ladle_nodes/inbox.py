@@ -52,6 +52,12 @@ class Inbox:
         """Whether as many messages of each stream have come as were announced."""
         return all(len(arrivals) >= len(received_ns.get(stream, [])) for stream, arrivals in self._waiting.items())
 
+    def missing(self, received_ns: Mapping[str, list[int]]) -> str:
+        """Which announced messages have not come."""
+        wanted = {stream: len(times_ns) for stream, times_ns in received_ns.items() if stream in self._waiting}
+        return ", ".join(f"{stream} ({len(self._waiting[stream])} of {count} messages)"
+                         for stream, count in wanted.items() if len(self._waiting[stream]) < count)
+
     def hand_over_announced(self, received_ns: Mapping[str, list[int]], start_ns: int) -> None:
         """Lockstep: the announced messages with the simulator's receive times."""
         for stream, arrivals in self._waiting.items():

@@ -58,8 +58,11 @@ class LockstepMaster:
         """Whether the policy node has given up this scene."""
         return self.peer_state == STOPPED
 
-    def wait_for_peers(self, peers: tuple[str, ...], publisher: SensorPublisher) -> None:
-        """Until every process has said that it is ready and reads what it must; `peers` in the order of data flow.
+    def wait_for_peers(self, peers: tuple[str, ...], publisher: SensorPublisher, needed: tuple[str, ...]) -> None:
+        """Until every process has said that it is ready and the needed streams are read.
+
+        Args:
+            peers: in the order of data flow.
 
         Raises:
             DeploymentError: one does not come.
@@ -67,7 +70,7 @@ class LockstepMaster:
         self._peers = peers
         self._spinner.until(
             lambda: set(peers) <= set(self._acks) and self._ticks.get_subscription_count() >= len(peers)
-            and publisher.readers("joints") > 0,
+            and all(publisher.readers(stream) > 0 for stream in needed),
             START_TIMEOUT_S,
             lambda: f"{', '.join(sorted(set(peers) - set(self._acks))) or 'subscriptions'} to be ready")
 

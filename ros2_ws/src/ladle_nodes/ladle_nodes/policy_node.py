@@ -30,6 +30,7 @@ READY_PERIOD_S = 0.2
 POLL_S = 0.005
 DESCRIPTION_TIMEOUT_S = 60.0
 WRITERS_TIMEOUT_S = 60.0
+MESSAGES_TIMEOUT_S = 60.0
 # After the last message a process must stay until it has left.
 FAREWELL_S = 0.2
 # A run's noise comes from the run's seed and the scene's.
@@ -93,16 +94,20 @@ class PolicyNode:
             tick = self._ticks.pop(0)
             if tick.kind == "quit":
                 return
-            if tick.kind == "reset":
-                self._begin(tick.time_ns, self._seed * SEED_STRIDE + tick.seed)
-            else:
-                while not self._inbox.holds(tick.received_ns):
-                    self._spinner.once()
-                self._inbox.hand_over_announced(tick.received_ns, self._start_ns)
-                self._loop.tick((tick.time_ns - self._start_ns) * NS)
-            detail = self._loop.detail if self._loop.state is not LoopState.RUNNING else self._counts()
-            self._acks.publish(String(data=Ack("policy", tick.number, self._sent, self._loop.state.value,
-                                               detail).to_json()))
+            self._answer(tick)
+
+    def _answer(self, tick: Tick) -> None:
+        """Begin a scene, or take in what is announced and decide."""
+        if tick.kind == "reset":
+            self._begin(tick.time_ns, self._seed * SEED_STRIDE + tick.seed)
+        else:
+            self._spinner.until(lambda: self._inbox.holds(tick.received_ns), MESSAGES_TIMEOUT_S,
+                                lambda: self._inbox.missing(tick.received_ns))
+            self._inbox.hand_over_announced(tick.received_ns, self._start_ns)
+            self._loop.tick((tick.time_ns - self._start_ns) * NS)
+        detail = self._loop.detail if self._loop.state is not LoopState.RUNNING else self._counts()
+        self._acks.publish(String(data=Ack("policy", tick.number, self._sent, self._loop.state.value,
+                                           detail).to_json()))
 
     def _run_by_the_clock(self) -> None:
         self._spinner.until(lambda: self._node.get_clock().now().nanoseconds > 0, WRITERS_TIMEOUT_S, lambda: "/clock")

@@ -21,6 +21,8 @@ from ladle.script import USER_ERROR_EXIT_CODE, one_line, set_up_logging
 log = logging.getLogger("ladle")
 
 WAIT_STEP_S = 0.1
+# A wait that takes longer than this is told, so that a run that hangs says on what.
+REMIND_S = 2.0
 
 
 class LadleNode(Protocol):
@@ -94,10 +96,14 @@ class Spinner:
 
     def until(self, reached: Callable[[], bool], timeout_s: float, waiting_for: Callable[[], str]) -> None:
         """Run callbacks until the condition holds. Raises DeploymentError after the timeout."""
-        give_up_s = time.monotonic() + timeout_s
+        begun_s = time.monotonic()
+        said_s = begun_s + REMIND_S
         while not reached():
             self.once()
-            if time.monotonic() > give_up_s:
+            if time.monotonic() > said_s:
+                log.info("waiting for %s since %.0f s", waiting_for(), time.monotonic() - begun_s)
+                said_s += REMIND_S
+            if time.monotonic() > begun_s + timeout_s:
                 raise DeploymentError(f"waited {timeout_s:.0f} s for {waiting_for()}; is that process running, "
                                       "with the same ROS_DOMAIN_ID?")
 

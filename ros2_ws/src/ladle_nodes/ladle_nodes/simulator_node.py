@@ -92,7 +92,7 @@ class SimulatorNode:
         """All scenes, then tell the others to end."""
         self._source.connect()
         if self._lockstep:
-            self._master.wait_for_peers(self._peers(), self._publisher)
+            self._master.wait_for_peers(self._peers(), self._publisher, ("joints", *self._task.extracted_cameras))
         else:
             # Time that runs while a policy is being loaded would be taken from the scene.
             self._spinner.until(self._has_readers, START_TIMEOUT_S, lambda: "a reader of the cameras (policy_node)")
