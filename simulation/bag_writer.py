@@ -46,7 +46,7 @@ FOREVER = QosTime(2147483647, 4294967295)  # rmw's infinite duration
 def bag_typestore() -> Typestore:
     """ROS 2's message types with the arm's state message added from its .msg file."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    text = (resources.files("ladle_interfaces") / "FrankaRobotState.msg").read_text()
+    text = (resources.files("ladle_interface_definitions") / "FrankaRobotState.msg").read_text()
     store.register(get_types_from_msg(text, ROBOT_STATE))
     return store
 
