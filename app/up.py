@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -41,6 +42,9 @@ class Bringup:
 
     def __enter__(self) -> Bringup:
         self._started_s = time.time()
+        if threading.current_thread() is threading.main_thread():
+            # SIGTERM ends a run as Ctrl-C does; by default it would skip the clean-up.
+            self._resources.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupt))
         folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="ladle-up-")))
         settings = self._settings
         if not settings.arm_socket:
@@ -120,18 +124,14 @@ def bring_up(*, task: str, checkpoint: Path, controller: str, robot: str, **more
 
 def run(settings: BringupSettings) -> None:
     """Start the nodes and stay until the run ends, Ctrl-C or SIGTERM."""
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with Bringup(settings) as bringup:
-            for node, child in zip(bringup.nodes, bringup.children, strict=True):
-                log.info("%s runs as process %d", node.name, child.pid)
-            try:
-                while not bringup.ended(timeout_s=1.0):
-                    pass
-            except KeyboardInterrupt:
-                log.info("ending")
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    with Bringup(settings) as bringup:
+        for node, child in zip(bringup.nodes, bringup.children, strict=True):
+            log.info("%s runs as process %d", node.name, child.pid)
+        try:
+            while not bringup.ended(timeout_s=1.0):
+                pass
+        except KeyboardInterrupt:
+            log.info("ending")
 
 
 def _parameter_text(value: ParameterValue) -> str:

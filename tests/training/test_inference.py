@@ -150,7 +150,8 @@ def test_watched_ticks_count_for_the_stage(tiny_policy: Path, scoop_window: Obse
     policy = load_policy(tiny_policy)
     policy.reset(0)
     assert policy.predict(scoop_window).stage == 1
-    lifted = replace(scoop_window, streams={**scoop_window.streams, "camera_1": scoop_window_lifted.streams["camera_1"]})
+    streams = {**scoop_window.streams, "camera_1": scoop_window_lifted.streams["camera_1"]}
+    lifted = replace(scoop_window, streams=streams)
     policy.observe(shifted(lifted, 1))
     policy.observe(shifted(lifted, 2))
     back = policy.predict(shifted(scoop_window, 3))
