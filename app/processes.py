@@ -15,7 +15,7 @@ from pathlib import Path
 
 log = logging.getLogger("ladle.up")
 
-INTERRUPT_PATIENCE_S = 15.0
+INTERRUPT_PATIENCE_S = 30.0
 TERMINATE_PATIENCE_S = 3.0
 POLL_S = 0.02
 SHARED_MEMORY = Path("/dev/shm")
