@@ -17,9 +17,9 @@ import numpy as np
 
 from ladle.errors import SimulationError
 from ladle.task import TaskConfig
+from simulation.reflex_model import CYCLE_S
 from simulation.scene_sampling import SceneConfig
 
-CYCLE_S = 0.001
 SENSOR_STREAM = 41  # stream of a scene's randomness that the sensors' clocks take
 JOINTS = "joints"
 # Which simulated camera gives the images of a camera of the task; streams of one camera are taken together.

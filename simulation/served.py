@@ -15,14 +15,11 @@ from numpy.typing import NDArray
 
 from ladle.task import TaskConfig
 from simulation.camera_clock import JOINTS, SensorEvent, SensorSchedule
+from simulation.reflex_model import CYCLE_S
 from simulation.scene_sampling import SceneConfig
 from simulation.served_process import ServedProcess
 from simulation.served_state import ArmReport, ArmState
 from simulation.world import RenderState
-
-CYCLE_S = 0.001
-# Stream of a scene's randomness that the sensors' clocks take.
-SENSOR_STREAM = 41
 
 
 @dataclass(frozen=True)
@@ -67,8 +64,7 @@ class ServedSimulation:
         self._renderer.send("reset", scene, self._backend)
         self.state: ArmState = self._arm.call("reset", scene)
         self._renderer.receive()
-        seed = int(scene.generator(SENSOR_STREAM).integers(2**31))
-        self._schedule = SensorSchedule(seed, self._task)
+        self._schedule = SensorSchedule.for_scene(scene, self._task)
         self._pending.clear()
         self._drawn.clear()
         return self.state

@@ -21,11 +21,11 @@ from ladle_nodes.process import run_node, text_parameter
 from ladle_nodes.qos import reliable
 from ladle_nodes.trajectories import from_message
 from simulation.jtc_model import Distribution, JtcModel
+from simulation.reflex_model import CYCLE_S
 from simulation.served_link import SetpointRequest, answer_requests
 
 log = logging.getLogger("ladle.jtc")
 
-CYCLE_S = 0.001
 # The policy may think for minutes on a loaded machine; time stands still meanwhile.
 TRAJECTORY_TIMEOUT_S = 280.0
 

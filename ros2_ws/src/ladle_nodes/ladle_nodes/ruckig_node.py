@@ -21,10 +21,10 @@ from ladle_nodes.trajectories import to_plan
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety import MotionLimits
+from real_world_deployment.trajectory import CYCLE_S
 
 log = logging.getLogger("ladle.ruckig")
 
-CYCLE_S = 0.001
 NS = 1e-9
 READY_PERIOD_S = 0.2
 # A simulated arm takes its set-points in steps of simulation time; they must be there before the step.

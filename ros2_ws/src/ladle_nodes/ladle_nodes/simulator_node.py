@@ -21,9 +21,10 @@ from ladle_nodes.lockstep_master import START_TIMEOUT_S, LockstepMaster
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.sensor_publisher import SensorPublisher
 from ladle_nodes.setpoint_sources import JtcSource, SetpointSource, TopicSource
+from simulation.reflex_model import CYCLE_S
 from simulation.scene_sampling import SceneConfig, sample_scene
 from simulation.scene_video import SceneVideo
-from simulation.served import CYCLE_S, Sample, ServedSimulation
+from simulation.served import Sample, ServedSimulation
 from simulation.served_state import ArmState
 
 log = logging.getLogger("ladle.simulator")
