@@ -36,7 +36,7 @@ class ChildProcess:
             self._process = subprocess.Popen(
                 command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT if output is not None else None, start_new_session=True,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None)
+                preexec_fn=_prepare_child)
         finally:
             if output is not None:
                 output.close()
@@ -128,6 +128,11 @@ def _mapped_paths() -> set[str]:
     return found
 
 
-def _end_with_parent() -> None:
-    """In the child before exec: SIGTERM when the parent dies, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _prepare_child() -> None:
+    """In the child before exec: SIGINT works, and SIGTERM comes when the parent dies, even by SIGKILL.
+
+    A shell starts a background command (`ladle up &`) with SIGINT ignored, and its children would inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -12,6 +12,10 @@ from ladle.errors import LadleError
 log = logging.getLogger("ladle")
 
 USER_ERROR_EXIT_CODE = 2
+OUR_LOGGERS = (
+    "ladle", "ladle_nodes", "training", "simulation", "read_sensors_utils", "annotator", "analysis", "app",
+    "real_world_deployment",
+)
 
 
 def run_script(function: Callable[[], object]) -> None:
@@ -34,8 +38,10 @@ def run_script(function: Callable[[], object]) -> None:
 
 
 def set_up_logging() -> None:
-    """Messages go to stderr, one line each."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname).1s %(name)s: %(message)s", stream=sys.stderr)
+    """Messages go to stderr, one line each; of other people's libraries only warnings."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname).1s %(name)s: %(message)s", stream=sys.stderr)
+    for name in OUR_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def one_line(error: BaseException) -> str:
