@@ -3,8 +3,10 @@
 set -euo pipefail
 missing=()
 ldconfig=$(command -v ldconfig || echo /sbin/ldconfig)
-"$ldconfig" -p | grep -q 'libGL\.so\.1' || missing+=(libgl1)
-"$ldconfig" -p | grep -q 'libglib-2\.0\.so\.0' || missing+=(libglib2.0-0)
+# Not a pipe: grep ends at the first match, and with pipefail the broken pipe would count as "missing".
+libraries=$("$ldconfig" -p)
+grep -q 'libGL\.so\.1' <<<"$libraries" || missing+=(libgl1)
+grep -q 'libglib-2\.0\.so\.0' <<<"$libraries" || missing+=(libglib2.0-0)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ]; then
     apt-get update -qq && apt-get install -y -qq "${missing[@]}"

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from annotator.labels import UNLABELLED, Labeller
 from ladle.atomic import replace_file
-from ladle.episode import LABELS_FILE, TICK_LABELS_FILE
+from ladle.episode import LABELS_FILE, PARTIAL_LABELS_FILE, TICK_LABELS_FILE
 from ladle.errors import LabelError
 
 COMPLETE_NAME = LABELS_FILE
-PARTIAL_NAME = "annotations_video_partial.npy"
 PER_TICK_NAME = TICK_LABELS_FILE
 STORED_TYPE = np.dtype("<i8")
 
@@ -29,7 +28,7 @@ class LabelStore:
 
     def __init__(self, action_folder: Path) -> None:
         self._complete = action_folder / COMPLETE_NAME
-        self._partial = action_folder / PARTIAL_NAME
+        self._partial = action_folder / PARTIAL_LABELS_FILE
         self._per_tick = action_folder / PER_TICK_NAME
         if not action_folder.is_dir():
             raise LabelError(f"no episode folder {action_folder}; extract the episode before labelling it")

@@ -137,11 +137,13 @@ def up(
     task: Task = "scoop",
     controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
     robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
+    driver_limits: Annotated[bool, typer.Option(help="Says that the robot's driver limits set-points.")] = False,
 ) -> None:
     """Start the nodes of the deployment, as `ros2 launch ladle_bringup deploy.launch.py` does."""
     from app.up import bring_up
 
-    bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value)
+    bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
+             driver_limits=driver_limits)
 
 
 @app.command("eval")
@@ -179,7 +181,9 @@ def analyse(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo_output"),
+    output: Annotated[
+        Path | None, typer.Option(help="Where everything goes: demo_output, or demo_output_quick.")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="Every stage on a few episodes and steps, in minutes.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the training and of the evaluation scenes.")] = 0,
     controls: Annotated[bool, typer.Option(help="Also run the blind and the replay policy.")] = False,
@@ -187,7 +191,8 @@ def demo(
     """The whole loop on this machine: demonstrations, bags, labels, training, ROS 2, analysis."""
     from app.demo import run_demo
 
-    run_demo(output, quick=quick, seed=seed, controls=controls)
+    folder = output or Path("demo_output_quick" if quick else "demo_output")
+    run_demo(folder, quick=quick, seed=seed, controls=controls)
 
 
 if __name__ == "__main__":

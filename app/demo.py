@@ -19,6 +19,7 @@ from analysis.predictions.robot_dataset import analyse_episode
 from annotator.scripted import label_from_truth
 from app.evaluation import evaluate
 from ladle.episode import EpisodeFolder
+from ladle.replay_buffer import ReplayBuffer
 from ladle.task import TaskConfig, load_task
 from read_sensors_utils.annotations import interpolate_labels
 from read_sensors_utils.extract_all import extract_all
@@ -140,9 +141,10 @@ class Demo:
         return f"{frames} frames labelled by key presses that follow the simulator's truth"
 
     def _convert(self) -> str:
-        if not self._places.replay_buffer.exists():
-            convert_episodes(self._places.dataset, self._places.replay_buffer)
-        return str(self._places.replay_buffer)
+        path = self._places.replay_buffer
+        if not path.exists() or ReplayBuffer.open(path).meta.get("episodes") != self._folder.numbers():
+            convert_episodes(self._places.dataset, path)
+        return str(path)
 
     def _train_classifier(self) -> str:
         train_classifier([*self._common(self._places.classifier), *self._size.classifier])
@@ -162,14 +164,14 @@ class Demo:
             seed=self._places.seed,
         )
         rates = ", ".join(f"{name} {sum(one.successes)}/{len(one.successes)}" for name, one in found.items())
-        return f"unseen simulated scenes through ROS 2: {rates}; {self._places.evaluation}"
+        return f"unseen simulated scenes through ROS 2: {rates}; video {self._places.evaluation}/checkpoint/scenes.mp4"
 
     def _analyse(self) -> str:
         numbers = analyse_episode(self._checkpoint, self._places.replay_buffer, 0, self._places.analysis)
         pose = numbers["action_parts"]["pose"]
         return (f"position error {pose['position_error_mm']['mean']:.1f} mm, rotation error "
                 f"{pose['rotation_error_deg']['mean']:.2f}°, stage accuracy {numbers['stage']['accuracy']:.2f}; "
-                f"{self._places.analysis}")
+                f"figure {self._places.analysis}/predictions.png")
 
     def _common(self, output: Path) -> list[str]:
         return [f"task.dataset_path={self._places.replay_buffer}", f"training.seed={self._places.seed}",

@@ -50,7 +50,7 @@ class Bringup:
         if not settings.arm_socket:
             settings = replace(settings, arm_socket=str(folder / "arm.sock"))
         self.nodes = describe(settings)
-        variables = {**os.environ, **environment(), **self._isolation()}
+        variables = {**os.environ, **environment(settings.robot), **self._isolation()}
         try:
             for node in self.nodes:
                 self.children.append(ChildProcess(node.name, command(node), variables, self._log_path(node)))
@@ -92,11 +92,10 @@ class Bringup:
         return next((child for child in self.children if child.exit_code not in (None, 0)), None)
 
     def _isolation(self) -> dict[str, str]:
-        """A simulated run keeps to this machine and its own domain, unless the user has chosen one."""
+        """A simulated run has its own domain, unless the user has chosen one."""
         if self._settings.robot != "sim" or "ROS_DOMAIN_ID" in os.environ:
             return {}
-        return {"ROS_DOMAIN_ID": str(self._resources.enter_context(free_domain())),
-                "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        return {"ROS_DOMAIN_ID": str(self._resources.enter_context(free_domain()))}
 
     def _log_path(self, node: NodeDescription) -> Path | None:
         if self._log_folder is None:

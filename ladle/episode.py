@@ -34,6 +34,7 @@ EEF_FILE = "current_eef_pos_interpolated.npy"
 TARGET_FILE = "target_end_effector_pos_interpolated.npy"
 MASS_FILE = "mass.txt"
 LABELS_FILE = "annotations_video.npy"
+PARTIAL_LABELS_FILE = "annotations_video_partial.npy"
 TICK_LABELS_FILE = "annotations_video_interpolated.npy"
 DESCRIPTION_FILE = "episode.json"
 PARTIAL = ".partial-"
@@ -211,6 +212,10 @@ class EpisodeFolder:
                  Path("stamps") / f"{number}.npz"]
         if not (staging / "actions" / str(number) / DESCRIPTION_FILE).is_file():
             raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
+        for old in (self.action_folder(number), self._replaced(number)):
+            if (old / PARTIAL_LABELS_FILE).is_file():  # a person's unfinished work goes on with the new episode
+                shutil.copyfile(old / PARTIAL_LABELS_FILE, staging / "actions" / str(number) / PARTIAL_LABELS_FILE)
+                break
         if self.action_folder(number).is_dir():
             _remove(self._replaced(number))
             self.action_folder(number).rename(self._replaced(number))

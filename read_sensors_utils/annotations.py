@@ -38,6 +38,9 @@ def labels_at_ticks(labels: NDArray[np.int64], stamps: Mapping[str, NDArray[Any]
         LabelError: not one label per frame, or a label that is no stage.
     """
     camera = labelled_camera(task)
+    if f"header_ns_{camera}" not in stamps:
+        raise LabelError(f"episode {number} has no camera {camera} of task {task.name}; pass the --task that it was "
+                         "extracted with")
     n_frames = len(stamps[f"header_ns_{camera}"])
     if labels.shape != (n_frames,):
         raise LabelError(f"episode {number}: {len(labels)} labels for {n_frames} frames; {REMEDY}")

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from ladle.errors import BagError
+from read_sensors_utils.find_bags import STORAGE_SUFFIXES
 
 FILE = "data.csv"
 
@@ -17,11 +18,10 @@ def read_masses(folder: Path) -> dict[int, float]:
     Raises:
         BagError: no file, no such columns, or a row that is not a number.
     """
-    candidates = [folder / FILE, folder.parent / FILE]
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if path is None:
+    path = folder.parent / FILE if _is_recording(folder) and not (folder / FILE).is_file() else folder / FILE
+    if not path.is_file():
         raise BagError(f"no {FILE} in {folder}; the task wants the scooped mass: write one with the columns index,mass")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file, skipinitialspace=True)
         columns = {(name or "").strip().lower() for name in rows.fieldnames or []}
         if not {"index", "mass"} <= columns:
@@ -47,6 +47,11 @@ def mass_of(masses: dict[int, float], number: int, folder: Path) -> float:
         raise BagError(f"recording {number} has no row in the {FILE} of {folder} (it has {_listed(masses)}); "
                        f"add the row {number},<grams>")
     return masses[number]
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether the path is one recording, not a folder of recordings: then data.csv may lie beside it."""
+    return path.is_file() or any(file.name.endswith((".bag", *STORAGE_SUFFIXES)) for file in path.iterdir())
 
 
 def _parsed(row: dict[str, str], path: Path, line: int) -> tuple[int, float]:

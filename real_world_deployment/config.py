@@ -37,6 +37,7 @@ class DeploymentConfig:
         cutoff_hz: faster motion in a chunk counts as noise.
         tracking_delay_s: how late the arm follows a command; targets are sent earlier by it.
         joints_stale_s, camera_stale_s: older data than this stops a run from starting, and from replanning.
+        following_error_rad: how far a joint may be from the plan in force; beyond it the run stops.
         max_policy_failures: so many errors of the policy in a row stop the run.
         home: whether a run begins by homing.
         home_speed_share: share of the velocity limits that homing uses.
@@ -59,6 +60,7 @@ class DeploymentConfig:
     tracking_delay_s: NotNegative = 0.0
     joints_stale_s: Positive = 0.2
     camera_stale_s: Positive = 0.5
+    following_error_rad: Positive = 0.2
     max_policy_failures: Annotated[int, Field(ge=1)] = 3
     home: bool = True
     home_speed_share: Share = 0.25

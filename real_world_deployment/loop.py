@@ -7,6 +7,7 @@ controller already holds ends at rest.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -180,6 +181,11 @@ class DeploymentLoop:
 
     def _decide(self, now_s: float) -> None:
         """One tick of the task: ask when it is time to, else let the policy watch."""
+        error_rad = self._following_error_rad(now_s)
+        if error_rad > self._config.following_error_rad:
+            self._enter(LoopState.STOPPED, f"the arm is {error_rad:.3f} rad from its plan; has the controller stopped?")
+        if self.state is not LoopState.RUNNING:
+            return
         self._next_tick_s += self._period_s
         if self._next_tick_s <= now_s - EARLY_S:
             self._next_tick_s = now_s + self._period_s  # ticks were missed: go on from here
@@ -189,12 +195,27 @@ class DeploymentLoop:
         if window is None:
             return
         if not is_due:
-            self._caller.observe(window)
+            self._watch(window, now_s)
             return
         self._caller.ask(window)
         self._asked_s = now_s
         self._ticks_to_question = self._config.replan_ticks - 1
         self.counts.decisions += 1
+
+    def _watch(self, window: ObservationWindow, now_s: float) -> None:
+        """Show a tick; a question that is open stays open whatever the policy raises."""
+        try:
+            self._caller.observe(window)
+        except Exception as error:
+            self._count_failure(error, now_s)
+
+    def _following_error_rad(self, now_s: float) -> float:
+        """The largest distance of a measured joint from the plan in force; 0 while the joints are not fresh."""
+        q_rad = self.observations.newest_joints()
+        stale = self.observations.stale(now_s, self._config.joints_stale_s, math.inf)
+        if q_rad is None or self.running is None or stale is not None:
+            return 0.0
+        return float(np.max(np.abs(q_rad - self.running.sample(now_s).q_rad[0])))
 
     def _window(self, now_s: float) -> ObservationWindow | None:
         stale = self._stale(now_s)
@@ -210,12 +231,15 @@ class DeploymentLoop:
 
     def _use_answer(self, now_s: float) -> None:
         """Take the answer when it is due, and turn it into motion."""
-        if self._asked_s is None or now_s < self._asked_s + self._config.latency_s - EARLY_S:
+        if self.state is not LoopState.RUNNING or self._asked_s is None:
+            return
+        if now_s < self._asked_s + self._config.latency_s - EARLY_S:
             return
         try:
             chunk = self._caller.answer()
         except Exception as error:
             # A policy may fail in any way; the plan in force ends at rest.
+            self._asked_s = None
             self._count_failure(error, now_s)
             return
         if chunk is None:
@@ -232,7 +256,6 @@ class DeploymentLoop:
         self._send(splice, now_s)
 
     def _count_failure(self, error: Exception, now_s: float) -> None:
-        self._asked_s = None
         self.counts.policy_errors += 1
         self._failures_in_a_row += 1
         log.error("the policy failed: %s", error, exc_info=None if isinstance(error, LadleError) else error)

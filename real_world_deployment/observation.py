@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 
 JOINTS = "joints"
 EEF = "eef"
+FUTURE_S = 0.05  # a stamp may be ahead by this much, as clocks of two machines are
 KEPT_S = 3.0  # covers any window; older samples are dropped
 
 
@@ -118,12 +119,14 @@ class ObservationBuffer:
         return self._joints.values[-1] if self._joints.values else None
 
     def stale(self, now_s: float, joints_s: float, camera_s: float) -> str | None:
-        """Which stream is older than joints_s or camera_s seconds, and how old it is; None if all are fresh."""
+        """Which stream is older than joints_s or camera_s seconds or from the future; None if all are fresh."""
         for name, stream in {JOINTS: self._joints, **self._cameras}.items():
             allowed_s = joints_s if name == JOINTS else camera_s
             if not stream.header_s:
                 return f"{name}: nothing received yet"
             age_s = now_s - stream.header_s[-1]
+            if age_s < -FUTURE_S:
+                return f"{name}: newest sample is stamped {-age_s:.3f} s in the future; synchronise the clocks"
             if age_s > allowed_s:
                 return f"{name}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed"
         return None

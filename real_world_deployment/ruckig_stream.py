@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from ladle.errors import MotionError
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
-from real_world_deployment.trajectory import JointTrajectory
+from real_world_deployment.trajectory import CYCLE_S, JointTrajectory
 
 Array = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
+
+ROUNDING_RAD = 1e-9
 
 
 class RuckigController:
@@ -90,6 +92,14 @@ class RuckigController:
             self._now_ms = end_ms
         return np.concatenate(rows) if rows else np.empty((0, self._joints))
 
+    def brake(self) -> float:
+        """Leave the plan and come to rest within the limits; seconds until then, to be streamed by `setpoints`."""
+        self._plan = None
+        if self._segment is None:
+            return 0.0
+        self._segment, self._segment_start_ms = self._solve(self._state(), None), self._now_ms
+        return float(self._segment.duration)
+
     def _segment_rows(self, end_ms: int) -> Array:
         if self._segment is None:
             return np.tile(self._rest_rad, (end_ms - self._now_ms, 1))
@@ -110,7 +120,10 @@ class RuckigController:
         self._retarget_ms = self._now_ms + self._period_ms
         try:
             self._check_target(target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
-            segment = self._solve(state, (target.q_rad, target.dq_rad_s, target.ddq_rad_s2))
+            aim = (target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
+            # What is aimed at must leave room to brake, or the braking of a later refusal leaves the range.
+            self._check_way(target.q_rad, self._solve(aim, None), "the way from the target to rest")
+            segment = self._solve(state, aim)
         except MotionError as error:
             self.refusals += 1
             log.warning("set-points brake: %s", error)
@@ -149,4 +162,16 @@ class RuckigController:
             raise MotionError(f"Ruckig refuses the target: {' '.join(str(error).split())}") from error
         if result not in (ruckig.Result.Working, ruckig.Result.Finished):
             raise MotionError(f"Ruckig finds no motion to the target ({result})")
+        if target is not None:
+            self._check_way(state[0], segment, "the way to the target")
         return segment
+
+    def _check_way(self, q_rad: Array, segment: Any, way: str) -> None:
+        """Ruckig may swing beyond a target that lies inside; an arm that is outside already may come back."""
+        # Ruckig's own position_extrema hold a 0 for some joints that stand still.
+        instants_s = np.append(np.arange(0.0, segment.duration, CYCLE_S), segment.duration)
+        rows = np.array([segment.at_time(at_s)[0] for at_s in instants_s.tolist()])
+        lowest, highest = rows.min(axis=0), rows.max(axis=0)
+        lower, upper = np.minimum(self._limits.lower_rad, q_rad), np.maximum(self._limits.upper_rad, q_rad)
+        if np.any(lowest < lower - ROUNDING_RAD) or np.any(highest > upper + ROUNDING_RAD):
+            raise MotionError(f"{way} leaves the position limits")

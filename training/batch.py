@@ -7,6 +7,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ladle.errors import ConfigError
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name. Raises ConfigError where it is unknown or cannot hold a number on this machine."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ConfigError(f"device {name!r} cannot be used here ({reason}); use cpu") from error
+    return device
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -118,6 +118,9 @@ def save_checkpoint(
     """Write a checkpoint beside its place, flush it to disk, rename it, then point `latest` to it.
 
     tensors and texts are file name -> content; copies are name inside -> folder that is copied in.
+
+    Raises:
+        CheckpointError: the tensors cannot be written; nothing half-written is left.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".partial-{folder.name}"
@@ -140,8 +143,11 @@ def save_checkpoint(
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, SafetensorError):
+            raise CheckpointError(f"{folder} cannot be written ({' '.join(str(error).split())}); free disk space and "
+                                  "start again: training goes on from the checkpoint before") from error
         raise
     point_latest(folder)
 
@@ -160,6 +166,9 @@ def prune(folder: Path, keep_top_k: int) -> None:
     latest = (folder / LATEST).resolve()
     ranked: list[tuple[float, int, Path]] = []
     for item in folder.glob("epoch=*"):
+        if not (item / META).is_file():  # a kill while it was removed
+            shutil.rmtree(item, ignore_errors=True)
+            continue
         meta = json.loads((item / META).read_text())
         value = meta.get("monitor_value")
         ranked.append((float("inf") if value is None else float(value), int(meta["step"]), item))

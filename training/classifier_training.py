@@ -17,10 +17,19 @@ from ladle.errors import CheckpointError
 from ladle.hysteresis import filter_stages
 from ladle.replay_buffer import ReplayBuffer
 from ladle.task import TaskConfig, load_task, task_text
+from training.batch import usable_device
 from training.checkpoint import CONFIG, TASK, Checkpoint, file_sha256, open_checkpoint
 from training.classifier_loading import load_classifier, refuse_other_stages
 from training.classifier_report import report
-from training.dataset import Steps, WindowBatches, data_fingerprint, load_labels, load_steps
+from training.dataset import (
+    Steps,
+    WindowBatches,
+    data_fingerprint,
+    load_labels,
+    load_steps,
+    reads_pose,
+    refuse_other_data,
+)
 from training.loop import Run, fit, threads
 from training.policy import StageClassifier
 from training.schema import ClassifierConfig, config_text
@@ -39,8 +48,10 @@ def train_stage_classifier(config: ClassifierConfig, folder: Path) -> Path:
     Returns:
         folder of the last checkpoint; beside `ema.safetensors` the run's folder holds classifier_report.json.
     """
+    usable_device(config.training.device)
     task = load_task(config.task.name)
     buffer = ReplayBuffer.open(config.task.dataset_path)
+    refuse_other_data(buffer, task, reads_pose(config.observations, None))
     labels = load_labels(buffer, task)
     steps = load_steps(buffer, config.observations, None).with_stages(labels)
     folds = fold_of_episode(steps.n_episodes, config.classifier.n_folds, config.training.seed)

@@ -22,6 +22,7 @@ from ladle.errors import ConfigError
 from training.schema import AnyConfig, config_text, did_you_mean, known_keys, parse_config
 
 HYDRA_KEY = "hydra"
+PATH_KEYS = ("task.dataset_path", "task.name", "training.output_dir", "training.path_classifier_state_dict")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ def _without_hydra(composed: DictConfig) -> DictConfig:
 def _known_overrides(kind: type, overrides: Sequence[str]) -> list[str]:
     """The overrides, refused where the schema has no such key; one that a file leaves at its default may be set too."""
     known = known_keys(kind)
+    overrides = [_with_quoted_path(text) for text in overrides]
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
@@ -98,3 +100,14 @@ def _known_overrides(kind: type, overrides: Sequence[str]) -> list[str]:
             raise ConfigError(f"unknown key {key!r}{did_you_mean(key, known)}")
         accepted.append(f"++{text}" if ours and override.type == OverrideType.CHANGE and "0" not in generic else text)
     return accepted
+
+
+def _with_quoted_path(text: str) -> str:
+    """Quote a path, so that Hydra's grammar takes `=`, `,` and brackets in it; what is written in the grammar stays."""
+    key, _, value = text.partition("=")
+    value = value.strip()
+    in_grammar = value.lower() in {"", "null"} or value[0] in "'\"" or "${" in value or "\\" in value
+    if key.lstrip("+") not in PATH_KEYS or in_grammar:
+        return text
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"

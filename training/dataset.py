@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ladle.errors import ConfigError, LabelError
 from ladle.replay_buffer import ReplayBuffer
-from ladle.task import TaskConfig
+from ladle.task import TaskConfig, task_from_text
 from training.batch import Batch
 from training.features import ActionCodec, low_dim_features, network_image
 from training.schema import ObservationSection
@@ -23,6 +23,7 @@ from training.windows import WindowIndex
 
 LABEL_KEY = "label"
 ACTION_KEY = "action"
+SHARED_WITH_THE_TASK = ("name", "rate_hz", "frames", "action", "stages")
 READ_ROWS = 512
 
 
@@ -65,6 +66,32 @@ class Steps:
         return np.repeat(mask, np.diff(self.episode_ends, prepend=0))
 
 
+def refuse_other_data(buffer: ReplayBuffer, task: TaskConfig, pose: bool) -> None:
+    """Raise ConfigError unless the buffer was made for the task.
+
+    A buffer by others says no task and is taken, but not where `pose` (a pose is read or learnt): its quaternion
+    order would be guessed.
+    """
+    text = buffer.meta.get("task")
+    if text is None:
+        if pose:
+            raise ConfigError(f"{buffer.path} does not say its quaternion order (older stores are wxyz); make it "
+                              "again with training/real_data_conversion.py")
+        return
+    made = task_from_text(text, str(buffer.path))
+    for what in SHARED_WITH_THE_TASK:
+        before, now = getattr(made, what), getattr(task, what)
+        if before != now:
+            raise ConfigError(f"{buffer.path} was made for task {made.name} ({what} {before}), not for {task.name} "
+                              f"({what} {now}); set task.name=<its task file>")
+
+
+def reads_pose(observations: ObservationSection, task: TaskConfig | None) -> bool:
+    """Whether an observation, or an action part of the task that is learnt, is a pose."""
+    parts = () if task is None else task.action
+    return any(item.kind == "pose" for item in (*observations.low_dim, *parts))
+
+
 def load_steps(buffer: ReplayBuffer, observations: ObservationSection, codec: ActionCodec | None) -> Steps:
     """Read what is needed into memory; images are brought to the network's size chunk by chunk."""
     images: dict[str, NDArray[np.uint8]] = {}
@@ -99,10 +126,11 @@ def load_labels(buffer: ReplayBuffer, task: TaskConfig) -> NDArray[np.int64]:
 
 
 def data_fingerprint(buffer: ReplayBuffer) -> str:
-    """Recognises a data set by the ends of its episodes and by its actions."""
+    """Recognises a data set by the ends of its episodes, its actions and its labels."""
     digest = hashlib.sha256(np.ascontiguousarray(buffer.episode_ends).tobytes())
-    key = ACTION_KEY if ACTION_KEY in buffer.keys() else buffer.keys()[0]  # noqa: SIM118
-    digest.update(np.ascontiguousarray(buffer[key][:]).tobytes())
+    there = buffer.keys()
+    for key in [key for key in (ACTION_KEY, LABEL_KEY) if key in there] or there[:1]:
+        digest.update(np.ascontiguousarray(buffer[key][:]).tobytes())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ from ladle.errors import CheckpointError, ObservationError
 from ladle.hysteresis import StageFilter
 from ladle.policy import ActionChunk, ObservationWindow
 from ladle.task import TaskConfig
-from training.batch import Batch
+from training.batch import Batch, usable_device
 from training.checkpoint import EMA, open_checkpoint
 from training.classifier_loading import load_classifier, refuse_other_stages
 from training.features import ActionCodec, low_dim_features, network_image
@@ -40,8 +40,9 @@ def load_policy(
         blind: see black images only (the control experiment).
 
     Raises:
-        CheckpointError: damaged, of another kind, or for another task.
+        CheckpointError: damaged, of another kind, or for another task. ConfigError: no such device here.
     """
+    usable_device(device)
     opened = open_checkpoint(checkpoint, "policy")
     config, trained_for = opened.config(PolicyConfig), opened.task
     if task is not None:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ladle.errors import ConfigError
 from training.batch import Batch
-from training.checkpoint import CONFIG, EMA, TRAIN_STATE, Kind, prune, save_checkpoint
+from training.checkpoint import CONFIG, EMA, META, TRAIN_STATE, Kind, prune, save_checkpoint
 from training.ema import Ema
 from training.resume import latest_checkpoint, refuse_other_run, restore, train_state
 from training.run_log import RunLog
@@ -99,7 +99,9 @@ def fit(module: nn.Module, batches: Batches, validate: Callable[[nn.Module], dic
     if settings.resume and (last := latest_checkpoint(run.folder / CHECKPOINTS, run.kind)):
         refuse_other_run(last, run.texts, run.fingerprint)
         restore(last, module, optimizer, ema)
-        start, how = last.step, Pace(str(last.meta["precision"]), settings.threads or int(last.meta["threads"]))
+        start = last.step
+        how = Pace(str(last.meta["precision"]) if settings.precision == "auto" else settings.precision,
+                   settings.threads or int(last.meta["threads"]))
         if start >= settings.max_steps:
             log.info("%s has its %d steps already", run.folder, settings.max_steps)
             return last.folder
@@ -122,7 +124,6 @@ class _State:
     def run_steps(self, start: int, run_log: RunLog) -> Path:
         settings, began_s = self.run.training, time.monotonic()
         checkpoint = self.run.folder / CHECKPOINTS
-        metrics: dict[str, float] = {}
         with tqdm(total=settings.max_steps, initial=start, desc=self.run.kind, unit="step", mininterval=1.0) as bar:
             for step in range(start, settings.max_steps):
                 rate = learning_rate(step, settings)
@@ -130,6 +131,7 @@ class _State:
                 row = {"step": step, "epoch": self.batches.epoch(step), "train_loss": loss, "lr": rate}
                 done = step + 1
                 last = done == settings.max_steps
+                metrics: dict[str, float] = {}  # a checkpoint between two validations has no value
                 if self.validate is not None and (last or done % settings.validate_every == 0):
                     metrics = self.validate(self.ema.module)
                     row |= metrics
@@ -168,6 +170,8 @@ class _State:
         value = metrics.get(run.monitor) if run.monitor else None
         name = f"epoch={int(epoch):04d}" + (f"-{run.monitor}={value:.4g}" if value is not None else f"-step={done:06d}")
         folder = run.folder / CHECKPOINTS / name
+        if _step_of(folder) not in (None, done):  # as good to four digits, in the same epoch
+            folder = folder.with_name(f"{name}-step={done:06d}")
         save_checkpoint(
             folder,
             kind=run.kind,
@@ -180,6 +184,11 @@ class _State:
         )
         prune(folder.parent, run.training.keep_top_k if run.monitor else 0)
         return folder
+
+
+def _step_of(folder: Path) -> int | None:
+    path = folder / META
+    return int(json.loads(path.read_text())["step"]) if path.is_file() else None
 
 
 def learning_rate(step: int, settings: TrainingSection) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from ladle.errors import ConfigError
 from training.schema import LoggingSection
 
 LOG_NAME = "logs.json.txt"
+WANDB_ID_NAME = "wandb_id.txt"
 
 
 class RunLog:
@@ -27,7 +29,7 @@ class RunLog:
         if path.exists():
             _truncate(path, resume_step)
         self._file = path.open("a", buffering=1)
-        self._wandb = _start_wandb(folder, section, config)
+        self._wandb = _start_wandb(folder, section, config, resume_step)
 
     def write(self, row: Mapping[str, float]) -> None:
         """One line; `step` is mandatory."""
@@ -58,7 +60,17 @@ def _truncate(path: Path, resume_step: int) -> None:
     path.write_text("".join(kept))
 
 
-def _start_wandb(folder: Path, section: LoggingSection, config: Mapping[str, Any]) -> Any:
+def wandb_id(folder: Path, resume_step: int) -> str:
+    """The id of the folder's run: a new one for a run from step 0, the kept one for a run that goes on."""
+    path = folder / WANDB_ID_NAME
+    if resume_step > 0 and path.is_file() and (kept := path.read_text().strip()):
+        return kept
+    fresh = secrets.token_hex(8)
+    path.write_text(fresh + "\n")
+    return fresh
+
+
+def _start_wandb(folder: Path, section: LoggingSection, config: Mapping[str, Any], resume_step: int) -> Any:
     if section.mode == "disabled":
         return None
     try:
@@ -67,4 +79,4 @@ def _start_wandb(folder: Path, section: LoggingSection, config: Mapping[str, Any
         raise ConfigError(f"logging.mode={section.mode} needs the package wandb; install it, or set "
                           "logging.mode=disabled") from error
     return wandb.init(project=section.project, name=section.name or folder.name, mode=section.mode, dir=folder,
-                      id=folder.name.replace(" ", "_"), resume="allow", config=dict(config))
+                      id=wandb_id(folder, resume_step), resume="allow", config=dict(config))

@@ -18,10 +18,11 @@ from ladle.errors import ConfigError
 from ladle.replay_buffer import ReplayBuffer
 from ladle.script import run_script
 from ladle.task import TaskConfig, load_task, task_text
+from training.batch import usable_device
 from training.checkpoint import CONFIG, TASK, open_checkpoint
 from training.classifier_training import held_out_stages
 from training.compose import Composed, command_line, compose_config
-from training.dataset import Steps, WindowBatches, load_labels, load_steps
+from training.dataset import Steps, WindowBatches, load_labels, load_steps, reads_pose, refuse_other_data
 from training.features import ActionCodec
 from training.loop import Run, fit, step_generator
 from training.policy import DiffusionPolicy
@@ -41,8 +42,10 @@ def run(overrides: Sequence[str], config_name: str = CONFIG_NAME, config_dir: Pa
 
 def train_policy(composed: Composed[PolicyConfig]) -> Path:
     """Train the policy of a configuration, or go on with it; the folder of the last checkpoint."""
+    usable_device(composed.config.training.device)
     config, task = composed.config, load_task(composed.config.task.name)
     buffer = ReplayBuffer.open(config.task.dataset_path)
+    refuse_other_data(buffer, task, reads_pose(config.observations, task))
     steps = load_steps(buffer, config.observations, ActionCodec(task))
     steps = steps.with_stages(_stages(config, task, buffer))
     masks = validation_mask(steps.n_episodes, config.training.val_ratio, config.training.seed)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator.labels import BACK, PLAY, QUIT
-from annotator.store import COMPLETE_NAME, PARTIAL_NAME, PER_TICK_NAME, LabelStore, Sitting
+from annotator.store import COMPLETE_NAME, PER_TICK_NAME, LabelStore, Sitting
+from ladle.episode import PARTIAL_LABELS_FILE
 from ladle.errors import LabelError
 
 KEYS = st.sampled_from(["0", "1", "2", BACK, PLAY, "tick", "reopen"])
@@ -72,18 +73,18 @@ def test_a_kill_in_mid_labelling_loses_nothing(tmp_path: Path, round_: int) -> N
 
 def test_a_kill_between_the_last_two_steps_is_mended(tmp_path: Path) -> None:
     """All labels written but the rename to the complete file missing: opening the episode completes it."""
-    np.save(tmp_path / PARTIAL_NAME, np.array([0, 1, 2]))
+    np.save(tmp_path / PARTIAL_LABELS_FILE, np.array([0, 1, 2]))
     sitting = Sitting(LabelStore(tmp_path), 3, 3)
     assert sitting.labeller.is_complete
     assert (tmp_path / COMPLETE_NAME).exists()
-    assert not (tmp_path / PARTIAL_NAME).exists()
+    assert not (tmp_path / PARTIAL_LABELS_FILE).exists()
 
 
 def test_labels_of_another_integer_type_are_taken_over(tmp_path: Path) -> None:
     """A file of int32 from another tool is read, and keys are saved into it without harm."""
     np.save(tmp_path / COMPLETE_NAME, np.array([0, 1, 2], np.int32))
     Sitting(LabelStore(tmp_path), 3, 3).press(BACK)
-    assert np.load(tmp_path / PARTIAL_NAME).tolist() == [0, 1, -1]
+    assert np.load(tmp_path / PARTIAL_LABELS_FILE).tolist() == [0, 1, -1]
 
 
 def test_going_back_makes_the_episode_unfinished_again(tmp_path: Path) -> None:
@@ -97,8 +98,8 @@ def test_going_back_makes_the_episode_unfinished_again(tmp_path: Path) -> None:
 
     again = Sitting(LabelStore(tmp_path), 2, 3)
     again.press(BACK)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [PARTIAL_NAME]
-    assert np.load(tmp_path / PARTIAL_NAME).tolist() == [0, -1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [PARTIAL_LABELS_FILE]
+    assert np.load(tmp_path / PARTIAL_LABELS_FILE).tolist() == [0, -1]
 
 
 def test_labels_of_another_video_are_refused(tmp_path: Path) -> None:
@@ -111,6 +112,6 @@ def test_labels_of_another_video_are_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_label_file_is_named(tmp_path: Path) -> None:
     """A file that is not an array gives an error with its path."""
-    (tmp_path / PARTIAL_NAME).write_bytes(b"")
-    with pytest.raises(LabelError, match=PARTIAL_NAME):
+    (tmp_path / PARTIAL_LABELS_FILE).write_bytes(b"")
+    with pytest.raises(LabelError, match=PARTIAL_LABELS_FILE):
         Sitting(LabelStore(tmp_path), 4, 3)

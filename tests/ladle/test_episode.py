@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladle.episode import EEF_FILE, TARGET_FILE, EpisodeFolder
+from ladle.episode import EEF_FILE, PARTIAL_LABELS_FILE, TARGET_FILE, EpisodeFolder
 from ladle.errors import EpisodeError
 
 
@@ -113,3 +113,12 @@ def test_labels_survive_a_kill_in_the_middle_of_replacing(tmp_path: Path, monkey
     assert labels.tolist() == [0, 1, 2]
     write(folder, 0)
     assert not (tmp_path / ".replaced-0").exists()
+
+
+def test_unfinished_labels_go_on_with_the_replaced_episode(tmp_path: Path) -> None:
+    """--override in the middle of labelling throws no label away."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / PARTIAL_LABELS_FILE, np.array([0, 1, -1]))
+    write(folder, 0, override=True)
+    assert np.load(folder.action_folder(0) / PARTIAL_LABELS_FILE).tolist() == [0, 1, -1]

@@ -21,7 +21,16 @@ def test_a_single_recording_finds_the_table_beside_it(tmp_path):
     """--path-load may be one recording of the folder."""
     (tmp_path / "data.csv").write_text("index,mass\n3,7\n")
     (tmp_path / "rosbag_3").mkdir()
+    (tmp_path / "rosbag_3" / "rosbag_3_0.mcap").touch()
     assert read_masses(tmp_path / "rosbag_3") == {3: 7.0}
+
+
+def test_a_folder_of_recordings_never_takes_another_folders_table(tmp_path):
+    """Two data sets side by side do not share masses because one of them lacks its table."""
+    (tmp_path / "data.csv").write_text("index,mass\n3,7\n")
+    (tmp_path / "monday" / "rosbag_3").mkdir(parents=True)
+    with pytest.raises(BagError, match=r"no data\.csv"):
+        read_masses(tmp_path / "monday")
 
 
 @pytest.mark.parametrize(("text", "words"), [

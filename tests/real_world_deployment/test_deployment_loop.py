@@ -265,3 +265,39 @@ def test_tasks_that_cannot_move_an_arm_are_refused(task: TaskConfig, chain: Kine
     """Push-T has no arm."""
     with pytest.raises((DeploymentError, ObservationError), match="pusht"):
         DeploymentLoop(load_task("pusht"), DownwardPolicy(), PerfectArm(home_rad), chain, DeploymentConfig())
+
+
+@pytest.mark.parametrize("lead_in_s", [0.3, 1.5])
+def test_an_arm_that_leaves_its_plan_stops_the_run(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                                   lead_in_s: float) -> None:
+    """Also before the plan's start; the distance is told and nothing more is sent, though a question is open."""
+    bench = Bench(task, chain, DownwardPolicy(), home_rad, DeploymentConfig(lead_in_s=lead_in_s, latency_s=0.25))
+    bench.loop.start(0)
+    bench.run(1.0)
+    assert bench.loop.state is LoopState.RUNNING
+    on_plan, sent = bench.arm.q_rad, len(bench.arm.sent)
+    bench.arm.q_rad = lambda at_s: on_plan(at_s) + 0.25  # type: ignore[method-assign]
+    bench.run(0.1)
+    assert bench.loop.state is LoopState.STOPPED
+    assert bench.loop.detail == "the arm is 0.250 rad from its plan; has the controller stopped?"
+    bench.run(1.0)
+    assert len(bench.arm.sent) == sent
+
+
+def test_a_policy_that_fails_to_watch_is_counted(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """An error while watching does not come through tick and leaves the open question; three in a row stop the run."""
+
+    class BlindPolicy(DownwardPolicy):
+        def observe(self, window: ObservationWindow) -> None:
+            raise RuntimeError("cannot watch")
+
+    bench = Bench(task, chain, BlindPolicy(), home_rad, DeploymentConfig(latency_s=0.25))
+    bench.run(0.2)
+    bench.loop.start(0)
+    bench.run(0.3)
+    assert bench.loop.counts.policy_errors == 2
+    bench.run(0.1)
+    assert bench.loop.counts.sent == 1
+    bench.run(1.0)
+    assert bench.loop.state is LoopState.STOPPED
+    assert "cannot watch" in bench.loop.detail

@@ -126,6 +126,16 @@ def test_stale_streams_are_named_with_their_age(task: TaskConfig, chain: Kinemat
     assert "joints" in str(buffer.stale(2.3, 0.2, 0.5))
 
 
+def test_a_stamp_from_the_future_is_not_fresh(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """A clock that is 30 ms ahead is lived with, one that is 80 ms ahead is named with the remedy."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, chain, camera_keys=())
+    buffer.add_joints(2.08, 2.0, task.joints.names, home_rad.tolist())
+    assert buffer.stale(2.05, 0.2, 0.5) is None
+    assert buffer.stale(2.0, 0.2, 0.5) == ("joints: newest sample is stamped 0.080 s in the future; "
+                                           "synchronise the clocks")
+
+
 def test_old_samples_are_dropped(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
     """A minute of joints at 200 Hz leaves a few seconds in memory, and windows are still answered."""
     assert task.joints is not None

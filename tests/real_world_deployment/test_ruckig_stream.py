@@ -103,3 +103,59 @@ def test_a_target_outside_the_range_brakes(stream_limits: MotionLimits, home_rad
     assert controller.refusals > 0
     assert ReflexModel(home_rad).check(setpoints)[1] is None
     np.testing.assert_allclose(np.diff(setpoints[-100:], axis=0), 0.0, atol=1e-12)
+
+
+def test_braking_in_mid_motion_ends_at_rest(stream_limits: MotionLimits, home_rad: NDArray[np.float64]) -> None:
+    """The plan is left; set-points keep the limits, end at rest when announced, and stay there."""
+    controller = RuckigController(stream_limits)
+    controller.start(home_rad, 0.0)
+    assert controller.brake() == 0.0
+    controller.follow_plan(wavy_plan(home_rad, 1, 0.1))
+    before = controller.setpoints(0.8)
+    assert np.abs(np.diff(before[-2:], axis=0)).max() > 1e-4
+    duration_s = controller.brake()
+    assert 0.0 < duration_s < 1.0
+    after = controller.setpoints(0.8 + duration_s + 0.1)
+    assert ReflexModel(home_rad).check(np.concatenate([before, after]))[1] is None
+    np.testing.assert_allclose(after[-99:], np.tile(after[-1], (99, 1)), atol=1e-12)
+
+
+def test_a_swing_beyond_the_range_is_refused(stream_limits: MotionLimits, home_rad: NDArray[np.float64]) -> None:
+    """A target inside the range that is reached only by swinging out of it is not aimed at; the arm stays inside."""
+    near, back = home_rad.copy(), home_rad.copy()
+    near[0], back[0] = 2.88, 2.7
+    velocity = np.zeros((3, 7))
+    velocity[1, 0] = -0.9
+    plan = JointTrajectory(np.array([0.0, 0.05, 0.6]), np.stack([near, near, back]), velocity, np.zeros((3, 7)))
+    controller = RuckigController(stream_limits)
+    controller.start(near, 0.0)
+    controller.follow_plan(plan)
+    setpoints = controller.setpoints(2.0)
+    assert controller.refusals > 0
+    assert setpoints[:, 0].max() <= stream_limits.upper_rad[0]
+    np.testing.assert_allclose(setpoints[-1], back, atol=1e-6)
+
+
+def test_a_target_without_room_to_brake_is_refused(stream_limits: MotionLimits,
+                                                   home_rad: NDArray[np.float64]) -> None:
+    """A plan that is cut off at speed next to the end of a joint brakes before it, not beyond it."""
+    far = home_rad.copy()
+    far[0] = 2.88
+    velocity = np.zeros((3, 7))
+    velocity[1, 0] = 1.8
+    plan = JointTrajectory(np.array([0.0, 3.0, 3.05]), np.stack([home_rad, far, far]), velocity, np.zeros((3, 7)))
+    controller = RuckigController(stream_limits)
+    controller.start(home_rad, 0.0)
+    controller.follow_plan(plan)
+    setpoints = controller.setpoints(4.0)
+    assert controller.refusals > 0
+    assert ReflexModel(home_rad).check(setpoints)[1] is None
+
+
+def test_a_target_that_is_too_near_to_stop_at_is_refused(stream_limits: MotionLimits,
+                                                         home_rad: NDArray[np.float64]) -> None:
+    """From 2.80 rad at 1.8 rad/s the way to rest at 2.88 rad would leave the range."""
+    position, velocity, target = home_rad.copy(), np.zeros(7), home_rad.copy()
+    position[0], velocity[0], target[0] = 2.80, 1.8, 2.88
+    with pytest.raises(MotionError, match="the way to the target"):
+        RuckigController(stream_limits)._solve((position, velocity, np.zeros(7)), (target, np.zeros(7), np.zeros(7)))

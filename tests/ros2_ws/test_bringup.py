@@ -99,7 +99,7 @@ def test_the_launch_file_and_ladle_up_start_the_same(
     assert [(n.package, n.executable, n.name, dict(n.parameters)) for n in bringup.nodes] == expected
     assert started == [command(node) for node in describe(settings)]
     launch_variables = {e.arguments[0]: e.arguments[1] for e in _of(launched, "SetEnvironmentVariable")}
-    assert launch_variables == environment()
+    assert launch_variables == environment(robot)
     assert all(launch_variables.items() <= given.items() for given in variables)
 
 

@@ -83,7 +83,7 @@ def test_full_size_images_cross_processes_without_loss() -> None:
     """640x480 colour at 30 Hz between two processes: every frame arrives whole, best effort or not."""
     begun_s = time.time()
     with free_domain() as domain:
-        variables = {**os.environ, **environment(), "ROS_DOMAIN_ID": str(domain),
+        variables = {**os.environ, **environment("sim"), "ROS_DOMAIN_ID": str(domain),
                      "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         with subprocess.Popen([sys.executable, PUBLISHER], env=variables) as publisher:
             try:

@@ -46,7 +46,7 @@ def test_the_arm_comes_to_rest_when_the_policy_is_killed(tmp_path: Path, monkeyp
         log = tmp_path / "joints.jsonl"
         with log.open("w") as output:
             watcher = subprocess.Popen([sys.executable, str(WATCHER)], stdout=output,
-                                       env={**os.environ, **environment()})
+                                       env={**os.environ, **environment("sim")})
         try:
             with Bringup(settings, log_folder=tmp_path / "logs") as bringup:
                 killed_s = kill_in_motion(bringup, log)

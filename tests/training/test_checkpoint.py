@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from ladle.errors import CheckpointError
 from training import checkpoint as checkpoint_module
@@ -42,6 +43,27 @@ def test_a_full_disk_leaves_the_older_checkpoint_alone(tmp_path: Path, monkeypat
         save(tmp_path / "epoch=0002", 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch=0001", "latest"]
     assert open_checkpoint(tmp_path, "policy").step == 1
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What safetensors raises then is no traceback for the user."""
+    def full(*_: object) -> None:
+        raise SafetensorError("Error while serializing:\nIoError(No space left on device)")
+
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*free disk space") as caught:
+        save(tmp_path / "epoch=0001", 1)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_kill_left_of_a_removed_checkpoint_is_removed(tmp_path: Path):
+    """A folder without meta.json neither stops pruning nor stays."""
+    save(tmp_path / "epoch=0001", 1, 0.5)
+    save(tmp_path / "epoch=0000", 0, 0.1)
+    (tmp_path / "epoch=0000" / "meta.json").unlink()
+    prune(tmp_path, 1)
+    assert [path.name for path in tmp_path.glob("epoch=*")] == ["epoch=0001"]
 
 
 def test_only_the_best_and_the_latest_are_kept(tmp_path: Path):

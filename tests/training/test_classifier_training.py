@@ -11,7 +11,7 @@ import pytest
 from ladle.errors import CheckpointError, LabelError
 from ladle.hysteresis import filter_stages
 from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter
-from ladle.task import load_task, task_from_text
+from ladle.task import load_task, task_from_text, task_text
 from training.checkpoint import open_checkpoint
 from training.classifier_report import macro_f1, report, stage_changes
 from training.classifier_training import held_out_stages
@@ -65,7 +65,7 @@ def test_missing_and_unknown_labels_are_named(label: float | None, message: str,
     episode = {"eef": np.ones((4, 7), np.float32), "action": np.ones((4, 7), np.float32)}
     if label is not None:
         episode["label"] = np.array([[0], [1], [label], [1]], np.float32)
-    with ReplayBufferWriter(tmp_path / "b.zarr", {}) as writer:
+    with ReplayBufferWriter(tmp_path / "b.zarr", {"task": task_text(load_task("scoop"))}) as writer:
         writer.append_episode(episode)
     with pytest.raises(LabelError, match=message):
         run([*tiny_classifier_overrides, f"task.dataset_path={tmp_path / 'b.zarr'}",

@@ -98,6 +98,47 @@ def test_a_checkpoint_says_what_it_is(tiny_policy: Path):
     assert len(list(tiny_policy.parent.glob("epoch=*"))) <= 2, "keep_top_k=1 beside the last"
 
 
+def test_a_checkpoint_between_two_validations_has_no_value(
+    tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path, tmp_path: Path,
+):
+    """Named by its step, two in one epoch do not overwrite one another; none is ranked by an old value."""
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, "training.max_steps=7", "training.keep_top_k=9",
+          "training.checkpoint_every=1", "training.validate_every=3")
+    values: dict[int, float | None] = {}
+    for folder in (tmp_path / "checkpoints").glob("epoch=*"):
+        meta = json.loads((folder / "meta.json").read_text())
+        values[meta["step"]] = meta["monitor_value"]
+        assert folder.name.endswith(f"-step={meta['step']:06d}") == (meta["monitor_value"] is None)
+    assert sorted(values) == [1, 2, 3, 4, 5, 6, 7]
+    assert sorted(step for step, value in values.items() if value is not None) == [3, 6, 7]
+
+
+def test_equal_values_in_one_epoch_are_two_checkpoints(
+    tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The name has four digits of the value only; the second one says its step too."""
+    monkeypatch.setattr("training.train.Validation.__call__", lambda *_: {"val_loss": 1.0, "val_action_error": 0.5})
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, "training.max_steps=3", "training.keep_top_k=9",
+          "training.checkpoint_every=1", "training.validate_every=1")
+    names = sorted(path.name for path in (tmp_path / "checkpoints").glob("epoch=*"))
+    stem = "epoch=0000-val_action_error=0.5"
+    assert names == [stem, f"{stem}-step=000002", f"{stem}-step=000003"]
+
+
+@pytest.mark.parametrize(("asked", "used"), [("bfloat16", "bfloat16"), ("auto", "float32")])
+def test_an_explicit_precision_wins_when_training_goes_on(
+    asked: str, used: str, tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """`auto` keeps what the run began with; anything else is obeyed."""
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_at(4, patch)
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path)
+    folder = start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, f"training.precision={asked}")
+    assert json.loads((folder / "meta.json").read_text())["precision"] == used
+
+
 @pytest.mark.parametrize(("override", "message"), [
     ("training.sead=3", r"unknown key 'training.sead'; did you mean 'training.seed'\?"),
     ("+unet.dwn_dims=[1]", r"did you mean 'unet.down_dims'\?"),

@@ -87,6 +87,8 @@ class BringupSettings:
         if self.robot == "franka" and self.controller == "ruckig" and not self.driver_limits:
             raise DeploymentError("controller:=ruckig streams raw set-points; a Franka needs its driver's limiter and "
                                   "low-pass on (then say driver_limits:=true), else use controller:=jtc")
+        if self.scenes != 1 and not self.lockstep:
+            raise DeploymentError(f"scenes:={self.scenes} needs lockstep:=true; without it a run is one scene")
         if self.policy == "replay" and not self.episodes:
             raise DeploymentError("policy:=replay needs episodes:=<folder of episodes>")
         if self.policy in ("checkpoint", "blind") and not self.checkpoint:
@@ -121,10 +123,18 @@ def describe(settings: BringupSettings) -> tuple[NodeDescription, ...]:
     return tuple(nodes)
 
 
-def environment() -> dict[str, str]:
-    """Variables that every node gets on top of what is there already; a user's own profile wins."""
+def environment(robot: str) -> dict[str, str]:
+    """Variables that every node gets on top of what is there already; a user's own profile wins.
+
+    A simulated run keeps to this machine: its set-points must never reach a real arm in the same domain.
+    """
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE") or str(fastdds_profile())
-    return {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    variables = {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    if robot == "sim":
+        variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        if os.environ.get("ROS_DISTRO") == "humble":  # which knows only the older variable
+            variables["ROS_LOCALHOST_ONLY"] = "1"
+    return variables
 
 
 def fastdds_profile() -> Path:

@@ -25,7 +25,7 @@ def generate_launch_description():
 
 def _start(context):
     settings = settings_from_text({name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS})
-    variables = [SetEnvironmentVariable(name, value) for name, value in environment().items()]
+    variables = [SetEnvironmentVariable(name, value) for name, value in environment(settings.robot).items()]
     nodes = [Node(package=node.package, executable=node.executable, name=node.name, output="screen",
                   parameters=[dict(node.parameters)], on_exit=[Shutdown()])
              for node in describe(settings)]

@@ -36,6 +36,7 @@ class Inbox:
         if task.joints is None:
             raise DeploymentError(f"task {task.name} has no joints; a run needs them")
         self._node, self._observations, self._lockstep = node, observations, lockstep
+        self._joint_names = frozenset(task.joints.names)
         self._waiting: dict[str, list[_Arrival]] = {}
         self._subscribe(JointState, JOINTS, task.joints.live_topic, DEPTH if lockstep else 100)
         for key in observations.camera_keys:
@@ -85,6 +86,8 @@ class Inbox:
         header_s = (stamp_ns(message.header.stamp) - start_ns) * NS
         receive_s = (receive_ns - start_ns) * NS
         if isinstance(message, JointState):
+            if self._joint_names.isdisjoint(message.name):
+                return  # a gripper's driver may publish on the same topic
             self._observations.add_joints(header_s, receive_s, list(message.name), list(message.position))
         else:
             self._observations.add_frame(stream, header_s, receive_s, to_array(message))

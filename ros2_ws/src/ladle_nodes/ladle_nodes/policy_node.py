@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import time
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -22,8 +22,6 @@ from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.policy_caller import SynchronousCaller, ThreadedCaller
-
-log = logging.getLogger("ladle.policy")
 
 NS = 1e-9
 READY_PERIOD_S = 0.2
@@ -79,7 +77,7 @@ class PolicyNode:
         """Bring the arm to rest if a run is under way."""
         if self._loop.state in {LoopState.HOMING, LoopState.RUNNING} and not self._lockstep:
             self._loop.stop(self._now_s(), "the node ends")
-            self._spinner.once(FAREWELL_S)
+            self._farewell()
         if isinstance(self._caller, ThreadedCaller):
             self._caller.close()
         self._spinner.close()
@@ -115,8 +113,14 @@ class PolicyNode:
         while self._loop.tick(self._now_s()) is not LoopState.STOPPED:
             self._spinner.once(POLL_S)
             self._inbox.hand_over(self._start_ns)
-        log.error("the run has stopped: %s", self._loop.detail)
-        self._spinner.once(FAREWELL_S)
+        self._farewell()
+        raise DeploymentError(f"the run has stopped: {self._loop.detail}")
+
+    def _farewell(self) -> None:
+        """Stay until the last message has left."""
+        end_s = time.monotonic() + FAREWELL_S
+        while (left_s := end_s - time.monotonic()) > 0:
+            self._spinner.once(left_s)
 
     def _begin(self, start_ns: int, seed: int) -> None:
         """A run begins: nothing of an earlier one is left."""

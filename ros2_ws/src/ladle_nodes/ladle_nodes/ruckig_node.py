@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from array import array
 
 import numpy as np
@@ -73,8 +74,22 @@ class RuckigNode:
             self._answer()
 
     def close(self) -> None:
-        """Stop spinning."""
+        """Bring the arm to rest: a position controller would stop at the last set-point as if it hit a wall."""
+        if self._streaming and not self._lockstep and self._node.context.ok():
+            try:
+                self._brake()
+            except MotionError as error:
+                log.warning("set-points end without braking: %s", error)
         self._spinner.close()
+
+    def _brake(self) -> None:
+        """Set-points to rest, at the wall's pace: nobody runs callbacks any more, so the node's clock may stand."""
+        self._plans.clear()
+        begun_s, from_s = time.monotonic(), self._streamed_until_s
+        end_s = from_s + self._stream.brake() + CYCLE_S
+        while self._streamed_until_s < end_s:
+            time.sleep(CYCLE_S)
+            self._stream_until(min(from_s + time.monotonic() - begun_s, end_s))
 
     def _answer(self) -> None:
         """Answer a tick when everything it speaks of has come."""
@@ -132,6 +147,7 @@ class RuckigNode:
         self._plans_seen = self._joints_seen = self._announced = self._sent = 0
         self._measured: NDArray[np.float64] | None = None
         self._streaming = self._quit = False
+        self._streamed_until_s = 0.0
         self._begun = start_ns > 0
 
     def _keep_plan(self, message: JointTrajectory) -> None:
