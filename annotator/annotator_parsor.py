@@ -50,7 +50,7 @@ def annotate(folder: EpisodeFolder, task: TaskConfig, *, skip: bool, episode: in
     window = LabelWindow(task.stages.names, rates_hz[0] if rates_hz else DEFAULT_FRAME_RATE_HZ)
     try:
         for n in numbers:
-            with VideoFrames(folder.rgb_video(n)) as frames:
+            with VideoFrames(folder.video(n, task.labelled_camera)) as frames:
                 sitting = Sitting(LabelStore(folder.action_folder(n)), len(frames), len(task.stages.names))
                 go_on = window.label(f"episode {n}", frames, sitting)
             log.info("episode %d: %d of %d frames labelled", n, sitting.labeller.cursor, sitting.labeller.n_frames)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from annotator.store import LabelStore, Sitting
 from ladle.episode import EpisodeFolder
 from ladle.errors import LabelError
-
-COLOR_CAMERA = "camera_1"
+from ladle.task import TaskConfig
 
 
 def press_keys(store: LabelStore, n_frames: int, n_stages: int, keys: Iterable[str]) -> Sitting:
@@ -46,21 +45,20 @@ def truth_at_frames(
 
 
 def label_from_truth(
-    folder: EpisodeFolder, n: int, truth_header_ns: NDArray[np.int64], truth_stage: NDArray[np.int64], *,
-    n_stages: int = 3, camera_key: str = COLOR_CAMERA,
+    folder: EpisodeFolder, n: int, truth_header_ns: NDArray[np.int64], truth_stage: NDArray[np.int64], task: TaskConfig
 ) -> NDArray[np.int64]:
     """Label episode n with a known stage per colour frame; returns the labels (F,).
 
     Args:
-        folder: episodes; stamps/N.npz must hold header_ns_<camera_key> (F,).
+        folder: episodes; stamps/N.npz must hold the header stamps of the camera that the task labels.
         truth_header_ns, truth_stage: (M,) stamp of each recorded frame and its stage.
 
     Raises:
         LabelError: stamps that do not match, or labels of an earlier sitting that differ from the truth.
     """
-    stages = truth_at_frames(folder.stamps(n)[f"header_ns_{camera_key}"], truth_header_ns, truth_stage)
+    stages = truth_at_frames(folder.stamps(n)[f"header_ns_{task.labelled_camera}"], truth_header_ns, truth_stage)
     store = LabelStore(folder.action_folder(n))
-    sitting = Sitting(store, len(stages), n_stages)
+    sitting = Sitting(store, len(stages), len(task.stages.names) if task.stages else 0)
     already = sitting.labeller.cursor
     if not np.array_equal(sitting.labeller.labels[:already], stages[:already]):
         raise LabelError(f"episode {n} in {folder.root} already has labels that differ from the truth; "

@@ -136,7 +136,8 @@ class Demo:
         frames = 0
         for number in self._folder.numbers():
             with np.load(self._places.bags / "truth" / f"{number}.npz") as truth:
-                frames += len(label_from_truth(self._folder, number, truth["header_ns"], truth["stage"]))
+                stamps_ns, stages = truth["header_ns"], truth["stage"]
+                frames += len(label_from_truth(self._folder, number, stamps_ns, stages, self._task))
         interpolate_labels(self._folder, self._task, required=True)
         return f"{frames} frames labelled by key presses that follow the simulator's truth"
 

@@ -132,9 +132,9 @@ class EpisodeFolder:
         """videos/N."""
         return self.root / "videos" / str(number)
 
-    def rgb_video(self, number: int) -> Path:
-        """The colour video that people label."""
-        return self.video_folder(number) / "1.mp4"
+    def video(self, number: int, camera_key: str) -> Path:
+        """The view of a camera for people, all source frames."""
+        return self.video_folder(number) / f"{video_name(camera_key)}.mp4"
 
     def numbers(self) -> list[int]:
         """Numbers of the complete episodes, in order."""
@@ -254,6 +254,12 @@ class EpisodeFolder:
     def _partials(self) -> list[Path]:
         found = self.root.glob(f"{PARTIAL}*") if self.root.is_dir() else []
         return [p for p in found if p.name.removeprefix(PARTIAL).isdigit()]
+
+
+def video_name(camera_key: str) -> str:
+    """camera_1 -> "1"; a key without a number keeps its whole name."""
+    digits = camera_key.rsplit("_", 1)[-1]
+    return digits if digits.isdigit() else camera_key
 
 
 def _array_or_none(path: Path) -> NDArray[Any] | None:

@@ -208,6 +208,14 @@ class TaskConfig:
         return {key: camera for key, camera in self.cameras.items() if camera.extract}
 
     @property
+    def labelled_camera(self) -> str:
+        """The colour camera whose frames people label: the first that is extracted. Raises TaskError without one."""
+        colors = [key for key, camera in self.extracted_cameras.items() if camera.kind == "color"]
+        if not colors:
+            raise TaskError(f"task {self.name} extracts no colour camera, so there are no frames to label")
+        return colors[0]
+
+    @property
     def action_width(self) -> int:
         """Columns of the replay buffer's `action`."""
         n_joints = len(self.joints.names) if self.joints else 0

@@ -10,24 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.episode import EpisodeFolder
-from ladle.errors import LabelError, TaskError
+from ladle.errors import LabelError
 from ladle.task import TaskConfig
 
 log = logging.getLogger("ladle.extract")
 
 REMEDY = "go on with annotator/annotator_parsor.py"
-
-
-def labelled_camera(task: TaskConfig) -> str:
-    """The colour camera whose frames people label: the first one that is extracted.
-
-    Raises:
-        TaskError: there is none.
-    """
-    colors = [key for key, camera in task.extracted_cameras.items() if camera.kind == "color"]
-    if not colors:
-        raise TaskError(f"task {task.name} extracts no colour camera, so there are no frames to label")
-    return colors[0]
 
 
 def labels_at_ticks(labels: NDArray[np.int64], stamps: Mapping[str, NDArray[Any]], task: TaskConfig,
@@ -37,7 +25,7 @@ def labels_at_ticks(labels: NDArray[np.int64], stamps: Mapping[str, NDArray[Any]
     Raises:
         LabelError: not one label per frame, or a label that is no stage.
     """
-    camera = labelled_camera(task)
+    camera = task.labelled_camera
     if f"header_ns_{camera}" not in stamps:
         raise LabelError(f"episode {number} has no camera {camera} of task {task.name}; pass the --task that it was "
                          "extracted with")

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ladle.episode import EpisodeWriter
+from ladle.episode import EpisodeWriter, video_name
 from ladle.errors import BagError
 from ladle.images import depth_view, to_task_size
 from ladle.replay_buffer import compressor
@@ -184,9 +184,3 @@ class _CameraVideos:
         self._view.write(image if self._ticks is None else depth_view(image, self._camera))
         if self._ticks is not None:
             self._ticks.write(image)
-
-
-def video_name(key: str) -> str:
-    """camera_1 -> "1"; a key without a number keeps its whole name."""
-    digits = key.rsplit("_", 1)[-1]
-    return digits if digits.isdigit() else key
