@@ -7,13 +7,13 @@
     frames/N.zarr   the frames of the ticks at the task's size, lossless
     stamps/N.npz    every time stamp, and the joints at the ticks
 
-N is the bag's own number. An episode is complete when actions/N is there: it comes last.
+N is the bag's own number. An episode is complete when actions/N is there: it comes last. Beside its data, actions/N
+holds checksums.json, the SHA-256 of every file of the episode.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -26,19 +26,26 @@ import zarr
 from numpy.typing import NDArray
 
 from ladle.atomic import replace_file
+from ladle.episode_commit import EpisodeWriter, label_folders, recover, staged_episode
+from ladle.episode_files import (
+    DESCRIPTION_FILE,
+    EEF_FILE,
+    MASS_FILE,
+    PARTIAL,
+    READY,
+    REPLACED,
+    TARGET_FILE,
+    TICK_LABELS_FILE,
+    actions_of,
+    numbered,
+)
+from ladle.episode_files import LABELS_FILE as LABELS_FILE
+from ladle.episode_files import PARTIAL_LABELS_FILE as PARTIAL_LABELS_FILE
 from ladle.errors import EpisodeError, LabelError
 
 Floats = NDArray[np.float64]
 
-EEF_FILE = "current_eef_pos_interpolated.npy"
-TARGET_FILE = "target_end_effector_pos_interpolated.npy"
-MASS_FILE = "mass.txt"
-LABELS_FILE = "annotations_video.npy"
-PARTIAL_LABELS_FILE = "annotations_video_partial.npy"
-TICK_LABELS_FILE = "annotations_video_interpolated.npy"
-DESCRIPTION_FILE = "episode.json"
-PARTIAL = ".partial-"
-REPLACED = ".replaced-"
+PART_SUFFIXES = {"videos": "", "numpy": "", "frames": ".zarr", "stamps": ".npz"}
 REMEDY = "re-run read_sensors_utils/format_data_replay_buffer.py"
 
 
@@ -92,32 +99,6 @@ class Episode:
         return len(self.decision_s)
 
 
-class EpisodeWriter:
-    """Where a new episode's files go until the episode is whole."""
-
-    def __init__(self, staging: Path, number: int) -> None:
-        self._staging = staging
-        self.number = number
-
-    def folder(self, kind: str) -> Path:
-        """Staging folder of `actions`, `videos` or `numpy` for this episode."""
-        path = self._staging / kind / str(self.number)
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    @property
-    def frames(self) -> Path:
-        """Staging place of the zarr group with the ticks' frames."""
-        return self._staging / "frames" / f"{self.number}.zarr"
-
-    @property
-    def stamps(self) -> Path:
-        """Staging place of the time stamps."""
-        path = self._staging / "stamps" / f"{self.number}.npz"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-
 class EpisodeFolder:
     """A folder of episodes. Reading checks; writing is atomic per episode."""
 
@@ -126,7 +107,7 @@ class EpisodeFolder:
 
     def action_folder(self, number: int) -> Path:
         """actions/N."""
-        return self.root / "actions" / str(number)
+        return self.root / actions_of(number)
 
     def video_folder(self, number: int) -> Path:
         """videos/N."""
@@ -138,14 +119,19 @@ class EpisodeFolder:
 
     def numbers(self) -> list[int]:
         """Numbers of the complete episodes, in order."""
-        return sorted(n for n in self._numbers_in("actions") if (self.action_folder(n) / DESCRIPTION_FILE).is_file())
+        numbers = numbered(self.root / "actions")
+        return sorted(n for n in numbers if (self.action_folder(n) / DESCRIPTION_FILE).is_file())
 
     def incomplete(self) -> dict[int, str]:
         """Episodes that were begun and not finished -> what is missing."""
         complete = set(self.numbers())
-        found: dict[int, str] = {n: f"no actions/{n}/{DESCRIPTION_FILE}" for n in self._numbers_in("actions")}
-        found |= {n: f"videos/{n} without actions/{n}" for n in self._numbers_in("videos") - set(found)}
-        found |= {int(p.name.removeprefix(PARTIAL)): "extraction was interrupted" for p in self._partials()}
+        found: dict[int, str] = dict.fromkeys(numbered(self.root, READY), "it was not put in place to the end")
+        found |= {n: f"no actions/{n}/{DESCRIPTION_FILE}" for n in numbered(self.root / "actions") - set(found)}
+        for kind, suffix in PART_SUFFIXES.items():
+            alone = numbered(self.root / kind, suffix=suffix) - complete - set(found)
+            found |= {n: f"{kind}/{n}{suffix} without actions/{n}" for n in alone}
+        found |= dict.fromkeys(numbered(self.root, PARTIAL), "extraction was interrupted")
+        found |= dict.fromkeys(numbered(self.root, REPLACED) - set(found), "only an older episode's labels are left")
         return {n: reason for n, reason in sorted(found.items()) if n not in complete}
 
     def load(self, number: int) -> Episode:
@@ -175,7 +161,7 @@ class EpisodeFolder:
 
         People's work is found again even when a kill hit the moment in which an episode was being replaced.
         """
-        for folder in (self.action_folder(number), self._replaced(number)):
+        for folder in label_folders(self.root, number):
             path = folder / LABELS_FILE
             if path.is_file():
                 return np.load(path, allow_pickle=False).astype(np.int64)
@@ -191,45 +177,22 @@ class EpisodeFolder:
 
     @contextmanager
     def writer(self, number: int, *, override: bool = False) -> Generator[EpisodeWriter, None, None]:
-        """Stage an episode; at the end of the block its parts are renamed into place, actions/N last.
+        """Stage an episode; at the end of the block it is put in place, actions/N last.
 
-        An exception removes what was staged. A kill leaves a `.partial-N` folder, which the next writer of that
-        number removes.
+        An exception removes what was staged. A kill leaves a `.partial-N` folder, or a `.ready-N` folder with the
+        whole episode, which `recover` puts in place.
+
+        Raises:
+            EpisodeError: the episode is there already, or another process is writing it.
         """
         if number in self.numbers() and not override:
             raise EpisodeError(f"episode {number} is already in {self.root}; pass --override to replace it")
-        staging = self.root / f"{PARTIAL}{number}"
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        try:
-            yield EpisodeWriter(staging, number)
-            self._commit(staging, number)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with staged_episode(self.root, number) as writer:
+            yield writer
 
-    def _commit(self, staging: Path, number: int) -> None:
-        parts = [*(Path(kind) / str(number) for kind in ("videos", "numpy")), Path("frames") / f"{number}.zarr",
-                 Path("stamps") / f"{number}.npz"]
-        if not (staging / "actions" / str(number) / DESCRIPTION_FILE).is_file():
-            raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
-        for old in (self.action_folder(number), self._replaced(number)):
-            if (old / PARTIAL_LABELS_FILE).is_file():  # a person's unfinished work goes on with the new episode
-                shutil.copyfile(old / PARTIAL_LABELS_FILE, staging / "actions" / str(number) / PARTIAL_LABELS_FILE)
-                break
-        if self.action_folder(number).is_dir():
-            _remove(self._replaced(number))
-            self.action_folder(number).rename(self._replaced(number))
-        for part in parts:
-            _remove(self.root / part)
-            if (staging / part).exists():
-                (self.root / part).parent.mkdir(exist_ok=True)
-                (staging / part).rename(self.root / part)
-        (self.root / "actions").mkdir(exist_ok=True)
-        (staging / "actions" / str(number)).rename(self.action_folder(number))
-        _remove(self._replaced(number))
-
-    def _replaced(self, number: int) -> Path:
-        return self.root / f"{REPLACED}{number}"
+    def recover(self) -> list[int]:
+        """Put in place what was whole when a kill came, and remove what was not; returns the numbers of the former."""
+        return recover(self.root)
 
     def _load(self, number: int) -> Episode:
         folder = self.action_folder(number)
@@ -247,14 +210,6 @@ class EpisodeFolder:
             frames=dict(group.arrays()) if group is not None else {}, description=description,
         )
 
-    def _numbers_in(self, kind: str) -> set[int]:
-        folder = self.root / kind
-        return {int(p.name) for p in folder.iterdir() if p.name.isdigit()} if folder.is_dir() else set()
-
-    def _partials(self) -> list[Path]:
-        found = self.root.glob(f"{PARTIAL}*") if self.root.is_dir() else []
-        return [p for p in found if p.name.removeprefix(PARTIAL).isdigit()]
-
 
 def video_name(camera_key: str) -> str:
     """camera_1 -> "1"; a key without a number keeps its whole name."""
@@ -264,10 +219,3 @@ def video_name(camera_key: str) -> str:
 
 def _array_or_none(path: Path) -> NDArray[Any] | None:
     return np.load(path, allow_pickle=False) if path.is_file() else None
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ Colour is RGB uint8 (H, W, 3); depth is uint16 (H, W) in ticks of `depth_scale_m
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast
 
 import cv2
@@ -43,8 +44,15 @@ def depth_view(ticks: NDArray[np.uint16], camera: CameraConfig) -> NDArray[np.ui
     assert camera.depth_scale_m is not None
     assert camera.near_m is not None
     assert camera.far_m is not None
-    depth_m = ticks.astype(np.float32) * np.float32(camera.depth_scale_m)
-    share = np.clip((depth_m - camera.near_m) / (camera.far_m - camera.near_m), 0.0, 1.0)
+    return np.take(_view_of_ticks(camera.depth_scale_m, camera.near_m, camera.far_m), ticks)
+
+
+@lru_cache(maxsize=16)
+def _view_of_ticks(depth_scale_m: float, near_m: float, far_m: float) -> NDArray[np.uint8]:
+    """The view of each of the 65536 depths: looking it up is several times faster than computing it per pixel."""
+    ticks = np.arange(np.iinfo(np.uint16).max + 1, dtype=np.uint16)
+    depth_m = ticks.astype(np.float32) * np.float32(depth_scale_m)
+    share = np.clip((depth_m - near_m) / (far_m - near_m), 0.0, 1.0)
     view = np.round(1.0 + 254.0 * share).astype(np.uint8)
     return np.where(ticks == 0, np.uint8(0), view)
 

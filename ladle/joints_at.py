@@ -16,11 +16,10 @@ def joints_seen(stamps: StreamStamps, joints_rad: Floats, decision_s: Floats, ob
     usable = _overtaking_removed(stamps)
     receive_s, capture_s, values = stamps.receive_s[usable], stamps.capture_s[usable], joints_rad[usable]
     received = np.searchsorted(receive_s, decision_s, side="right")
-    rows = [
-        interpolate_vectors(capture_s[:n], values[:n], at[None])[0]
-        for n, at in zip(received, observation_s, strict=True)
-    ]
-    return np.stack(rows)
+    if np.any(received == 0):
+        raise ValueError("a decision before the first joints were received")
+    # The newest sample received is held past its own time, so nothing later has a part in the interpolation.
+    return interpolate_vectors(capture_s, values, np.minimum(observation_s, capture_s[received - 1]))
 
 
 def joints_measured(stamps: StreamStamps, joints_rad: Floats, at_s: Floats) -> Floats:

@@ -24,17 +24,19 @@ class StreamStamps:
         header_s, receive_s: (N,) seconds; receive_s never decreases.
         latency_s: known delay from the event to the header stamp.
         rate_hz: nominal rate.
+        clock_offset_s: known amount by which the header clock is behind.
     """
 
     header_s: Floats
     receive_s: Floats
     latency_s: float
     rate_hz: float
+    clock_offset_s: float = 0.0
 
     @property
     def capture_s(self) -> Floats:
         """(N,) when the light or the joints were measured."""
-        return self.header_s - self.latency_s
+        return self.header_s + (self.clock_offset_s - self.latency_s)
 
 
 def newest_received(stamps: StreamStamps, decision_s: float) -> int:
@@ -42,26 +44,41 @@ def newest_received(stamps: StreamStamps, decision_s: float) -> int:
 
     A message that overtook an older one wins: newest means captured last, not received last.
     """
-    received = int(np.searchsorted(stamps.receive_s, decision_s, side="right"))
-    if received == 0:
-        return -1
-    return int(np.argmax(stamps.header_s[:received]))
+    return int(newest_received_at(stamps, np.array([decision_s]))[0])
+
+
+def newest_received_at(stamps: StreamStamps, decision_s: Floats) -> NDArray[np.intp]:
+    """`newest_received` for (T,) decision times -> (T,)."""
+    received = np.searchsorted(stamps.receive_s, decision_s, side="right")
+    if len(stamps.header_s) == 0:
+        return received - 1
+    newest_before = np.maximum.accumulate(np.concatenate([[-np.inf], stamps.header_s[:-1]]))
+    newest = np.maximum.accumulate(np.where(stamps.header_s > newest_before, np.arange(len(newest_before)), 0))
+    return np.where(received > 0, newest[received - 1], -1)
 
 
 def observation_time_s(
     decision_s: float, cameras: Mapping[str, StreamStamps], others: Mapping[str, StreamStamps]
 ) -> float | None:
     """The observation time t <= d, or None while a stream has nothing received."""
-    newest_captures: list[float] = []
-    for stamps in cameras.values():
-        index = newest_received(stamps, decision_s)
-        if index < 0:
-            return None
-        newest_captures.append(float(stamps.capture_s[index]))
-    if any(newest_received(stamps, decision_s) < 0 for stamps in others.values()):
-        return None
-    if newest_captures:
-        return min(*newest_captures, decision_s)
-    if not others:
-        return None
-    return decision_s - max(1.0 / stamps.rate_hz for stamps in others.values())
+    time_s = float(observation_times_s(np.array([decision_s]), cameras, others)[0])
+    return None if np.isnan(time_s) else time_s
+
+
+def observation_times_s(
+    decision_s: Floats, cameras: Mapping[str, StreamStamps], others: Mapping[str, StreamStamps]
+) -> Floats:
+    """Observation times of (T,) decisions -> (T,); NaN while a stream has nothing received."""
+    if cameras:
+        time_s = np.array(decision_s, np.float64)
+        for stamps in cameras.values():
+            index = newest_received_at(stamps, decision_s)
+            captured_s = np.append(stamps.capture_s, np.nan)  # -1, nothing received, takes the NaN
+            time_s = np.minimum(time_s, captured_s[index])
+    elif others:
+        time_s = decision_s - max(1.0 / stamps.rate_hz for stamps in others.values())
+    else:
+        time_s = np.full(len(decision_s), np.nan)
+    for stamps in others.values():
+        time_s = np.where(newest_received_at(stamps, decision_s) < 0, np.nan, time_s)
+    return time_s

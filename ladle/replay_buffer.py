@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import zipfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -21,10 +22,14 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
+from ladle.atomic import locked_folder, recover_folder, replace_file, replace_folder, set_aside
 from ladle.errors import ReplayBufferError
+from ladle.jpeg2k import prepare
 
 ATTRIBUTE = "ladle"
 CHUNK_BYTES = 2_000_000
+WAIT_FOR_WRITER_S = 5.0
+ZIP_MODE = 0o644  # of the members, as Unix keeps it in the upper half of a member's attributes
 
 
 def compressor() -> Any:
@@ -50,9 +55,12 @@ class ReplayBuffer:
             ReplayBufferError: nothing there, not a replay buffer, or arrays that do not end where the episodes end.
         """
         path = Path(path)
+        if not path.exists() and set_aside(path).is_dir():
+            path = set_aside(path)  # a kill came between the two renames of a file system that cannot exchange
         if not path.exists():
             raise ReplayBufferError(f"no replay buffer at {path}; make one with training/real_data_conversion.py")
         try:
+            prepare(path)
             store = ZipStore(path, mode="r") if path.suffix == ".zip" else path
             return cls(zarr.open_group(store, mode="r"), path)
         except (KeyError, FileNotFoundError, zipfile.BadZipFile) as error:
@@ -115,11 +123,16 @@ class ReplayBufferWriter:
         self._meta = dict(meta)
         self._ends: list[int] = []
         self._arrays: dict[str, zarr.Array[Any]] = {}
+        self._lock = ExitStack()
 
     def __enter__(self) -> ReplayBufferWriter:
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.parent.mkdir(parents=True, exist_ok=True)
-        self._root = zarr.open_group(self._partial, mode="w", zarr_format=2)
+        if not self._lock.enter_context(locked_folder(self._partial, WAIT_FOR_WRITER_S)):
+            raise ReplayBufferError(f"{self.path} is being written by another process; let it finish")
+        recover_folder(self.path)
+        for left in self._partial.iterdir():  # by a kill
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.path.with_name(f".partial-{self.path.name}.zip").unlink(missing_ok=True)  # a killed zip_replay_buffer
+        self._root = zarr.open_group(self._partial, mode="a", zarr_format=2)
         self._data = self._root.create_group("data")
         self._root.attrs[ATTRIBUTE] = self._meta
         return self
@@ -139,22 +152,20 @@ class ReplayBufferWriter:
         self._ends.append((self._ends[-1] if self._ends else 0) + lengths.pop())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is not None or not self._ends:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            if kind is None:
-                raise ReplayBufferError(f"there is no episode to write to {self.path}")
-            return
+        with self._lock:
+            try:
+                if kind is None:
+                    self._finish()
+            finally:
+                shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if not self._ends:
+            raise ReplayBufferError(f"there is no episode to write to {self.path}")
         ends = np.asarray(self._ends, np.int64)
         self._root.create_group("meta").create_array("episode_ends", data=ends, compressors=compressor())
         zarr.consolidate_metadata(self._partial, zarr_format=2)
-        if self.path.exists():
-            old = self.path.with_name(f".old-{self.path.name}")
-            shutil.rmtree(old, ignore_errors=True)
-            self.path.rename(old)
-            self._partial.rename(self.path)
-            shutil.rmtree(old)
-        else:
-            self._partial.rename(self.path)
+        replace_folder(self._partial, self.path)
 
     def _create(self, key: str, values: NDArray[Any]) -> zarr.Array[Any]:
         row_bytes = max(int(values[:1].nbytes), 1)
@@ -169,13 +180,10 @@ def zip_replay_buffer(path: str | Path) -> Path:
     """<name>.zarr -> <name>.zarr.zip beside it, uncompressed members (the chunks already are); returns its path."""
     path = Path(path)
     target = path.with_name(path.name + ".zip")
-    partial = path.with_name(f".partial-{target.name}")
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            for file in sorted(path.rglob("*")):
-                if file.is_file():
-                    archive.write(file, file.relative_to(path).as_posix())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replace_file(target) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
+        for file in sorted(path.rglob("*")):
+            if file.is_file():
+                member = zipfile.ZipInfo(file.relative_to(path).as_posix())  # no times: equal buffers, equal archives
+                member.external_attr = ZIP_MODE << 16
+                archive.writestr(member, file.read_bytes())
     return target

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from ladle.errors import TaskError
+from ladle.recording_limits import RecordingLimits
 
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 Positive = Annotated[float, Field(gt=0)]
@@ -30,6 +31,8 @@ class CameraConfig:
         kind: "color" (uint8 RGB) or "depth" (uint16 ticks).
         width_px, height_px: the size kept in the episode and the replay buffer.
         latency_s: how much later than the light the header stamp is taken; subtracted to get the capture time.
+        clock_offset_s: added to the header stamps, when their clock is known to be behind by so much.
+        transport_s: usual least time from header stamp to receipt; only more than this is held against a recording.
         depth_scale_m: metres per tick; near_m and far_m: the range that the 8-bit view spans. Depth only.
         ticks_key: replay-buffer name of the uint16 ticks. Depth only.
         extract: whether the stream becomes part of episodes; others stay in the bag.
@@ -41,6 +44,8 @@ class CameraConfig:
     height_px: Annotated[int, Field(gt=0)]
     rate_hz: Positive
     latency_s: NotNegative = 0.0
+    clock_offset_s: float = 0.0
+    transport_s: NotNegative = 0.0
     frame_id: str = ""
     depth_scale_m: Positive | None = None
     near_m: NotNegative | None = None
@@ -67,6 +72,8 @@ class JointsConfig:
     Attributes:
         sources: topics to read them from; the first one that a bag holds is used.
         live_topic: sensor_msgs/JointState topic on the robot.
+        clock_offset_s, transport_s: as for cameras.
+        order_when_unnamed: take positions that come without any names to be in the order of `names`.
     """
 
     names: tuple[str, ...]
@@ -74,6 +81,9 @@ class JointsConfig:
     live_topic: str
     rate_hz: Positive
     latency_s: NotNegative = 0.0
+    clock_offset_s: float = 0.0
+    transport_s: NotNegative = 0.0
+    order_when_unnamed: bool = False
 
     @model_validator(mode="after")
     def _not_empty(self) -> JointsConfig:
@@ -173,7 +183,11 @@ class ActionPartConfig:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class TaskConfig:
-    """Everything that the stages must agree on."""
+    """Everything that the stages must agree on.
+
+    Attributes:
+        video_size: whether an episode's videos have the size of the task's cameras or that of the sensor's images.
+    """
 
     name: str
     rate_hz: Positive
@@ -186,6 +200,8 @@ class TaskConfig:
     action_source: Literal["next_measured", "commanded"] = "next_measured"
     action: tuple[ActionPartConfig, ...] = ()
     mass: bool = False
+    recording: RecordingLimits = field(default_factory=RecordingLimits)
+    video_size: Literal["task", "source"] = "task"
 
     @model_validator(mode="after")
     def _parts_agree(self) -> TaskConfig:
@@ -195,6 +211,10 @@ class TaskConfig:
             width, expected = len(self.limits.velocity_rad_s), len(self.joints.names)
             if width != expected:
                 raise ValueError(f"limits are given for {width} joints, but there are {expected} joint names")
+        unknown = sorted(set(self.recording.accept) - {"joints", *self.cameras})
+        if unknown:
+            raise ValueError(f"recording.accept names {', '.join(unknown)}; the streams are: "
+                             f"{', '.join(['joints', *self.cameras])}")
         return self
 
     @property

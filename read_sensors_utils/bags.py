@@ -1,36 +1,32 @@
-"""One recording of any kind that `rosbags` reads, with the traps of real recordings removed.
+"""One recording of any kind: its files put together, its messages decoded, and an account of what could not be read.
 
-Only the types of the topics that are read are registered, so one unparsable definition does not cost the recording.
-Bytes after a message's end, which real recorders write, are ignored. Rows that a db3 still holds in its write-ahead
-log are merged in a copy, because `rosbags` opens a db3 as immutable and would drop them silently.
+One broken file, topic or message never costs the recording: it is left out, counted, and named in the log when the
+recording is closed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import shutil
-import sqlite3
-import struct
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import MessageDefinitionFormat
-from rosbags.rosbag1 import Reader as Ros1Reader
-from rosbags.rosbag2 import Reader as Ros2Reader
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-
 from ladle.errors import BagError
 from read_sensors_utils.find_bags import BagSource
+from read_sensors_utils.message_types import Decoder, MessageTypes
+from read_sensors_utils.storage.compressed_file import unpacked
+from read_sensors_utils.storage.decompress import MAX_CHUNK_BYTES, zstd
+from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.records import Channel, Losses, RawMessage, Storage
 
-IDL_SEPARATOR = "=" * 80 + "\n"
-READ_BLOCK_BYTES = 4_000_000
-ROS1_TYPES, ROS2_TYPES = Stores.ROS1_NOETIC, Stores.ROS2_HUMBLE
+log = logging.getLogger("ladle.bags")
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1; a CDR message begins with 00
 
 
 @dataclass(frozen=True)
@@ -41,28 +37,44 @@ class TopicInfo:
     count: int
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """Messages that were met and could not be decoded: how many, and why the first one could not."""
+
+    count: int
+    reason: str
+
+
 class Bag:
     """An open recording. Use as a context manager.
+
+    `definitions` are folders or .msg files of packages whose types the recording does not define.
 
     Attributes:
         topics: topic -> type and message count.
         start_ns, end_ns: receive stamps of the first and the last message.
+        skipped: topic -> messages of the latest pass over it that could not be decoded.
+        backsteps: topic -> messages that a file holds after one of the topic with a later receive stamp.
     """
 
-    def __init__(self, source: BagSource) -> None:
+    def __init__(self, source: BagSource, definitions: Iterable[Path] = ()) -> None:
         self.source = source
         self.topics: dict[str, TopicInfo] = {}
         self.start_ns = 0
         self.end_ns = 0
-        self._is_ros1 = source.path.suffix == ".bag"
-        self._readers: list[Any] = []
+        self.skipped: dict[str, Skipped] = {}
+        self.backsteps: dict[str, int] = {}
+        self._types = MessageTypes(definitions)
+        self._storages: list[Storage] = []
+        self._names: list[str] = []
+        self._own_losses = Losses()
         self._stack = ExitStack()
 
     def __enter__(self) -> Bag:
         """Open the files.
 
         Raises:
-            BagError: damaged, cut off, empty, or of an unknown kind.
+            BagError: empty, or nothing in it can be read.
         """
         try:
             self._open()
@@ -75,6 +87,19 @@ class Bag:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        if kind is None:
+            self._report()
+
+    @property
+    def losses(self) -> Losses:
+        """What damage has taken, as far as known; grows while messages are read."""
+        total = Losses(reasons=list(self._own_losses.reasons))
+        for name, storage in zip(self._names, self._storages, strict=True):
+            lost = storage.losses
+            total.bytes, total.chunks, total.messages = (
+                total.bytes + lost.bytes, total.chunks + lost.chunks, total.messages + lost.messages)
+            total.reasons += [f"{name}: {reason}" if len(self.source.files) > 1 else reason for reason in lost.reasons]
+        return total
 
     def has(self, topic: str) -> bool:
         """Whether there is at least one message on the topic."""
@@ -88,164 +113,182 @@ class Bag:
     def can_decode(self, topic: str) -> bool:
         """Whether the topic's type is defined in the recording or known without it."""
         try:
-            return all(_type_name(found) in self._types(found) for _, found in self._connections({topic}))
+            for _, channel in self._channels({topic}):
+                self._types.decoder(channel)
         except BagError:
             return False
+        return topic in self.topics
 
-    def messages(self, topics: Iterable[str]) -> Iterator[tuple[str, int, Any]]:
-        """(topic, receive stamp in ns, message) of the topics, in the order of receipt.
+    def decoder(self, topic: str) -> Decoder:
+        """The function that decodes one raw message of the topic; it raises BagError for one that it cannot decode.
 
         Raises:
-            BagError: a type is not defined, or a message cannot be read.
+            BagError: no such topic, its type is not known, or the recording's files define it differently.
         """
-        wanted = self._connections(set(topics))
-        store = get_typestore(Stores.EMPTY)
-        types: dict[str, Any] = {}
-        for _, connection in wanted:
-            types |= self._types(connection)
-        store.register(types)
-        for _, connection in wanted:
-            if _type_name(connection) not in types:
-                raise BagError(f"{self.source.name}: the type {connection.msgtype} of {connection.topic} is not "
-                               "defined in the recording; record with mcap, which stores definitions")
-        streams: list[Iterator[Any]] = []
-        for reader in self._readers:
-            own = [connection for owner, connection in wanted if owner is reader]
-            if own:
-                streams.append(reader.messages(connections=own))
-        for connection, receive_ns, raw in self._guarded(heapq.merge(*streams, key=lambda item: item[1])):
-            yield connection.topic, receive_ns, self._decode(store, connection, raw, receive_ns)
+        found = [self._types.decoder(channel) for _, channel in self._channels({topic})]
+        if not found:
+            raise BagError(f"{self.source.name}: no topic {topic}; it has {self.topic_list()}")
+        if any(other is not found[0] for other in found):
+            raise BagError(f"{self.source.name}: its files define {self.topics[topic].type_name} of {topic} "
+                           "differently; extract them as separate recordings")
+        return found[0]
+
+    def messages(self, topics: Iterable[str], through: Mapping[str, Callable[[Decoder], Decoder]] | None = None,
+                 ) -> Iterator[tuple[str, int, Any]]:
+        """(topic, receive stamp in ns, message) of the topics, in the order of receipt.
+
+        A message that cannot be decoded is left out and counted in `skipped`.
+
+        Args:
+            through: topic -> what makes a faster decoder out of the topic's own.
+
+        Raises:
+            BagError: a file cannot be read any further.
+        """
+        wanted = set(topics)
+        for topic in wanted:
+            self.skipped.pop(topic, None)
+        yield from self._decoded(wanted, self._skip, through or {})
+
+    def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, int, bytes | memoryview]]:
+        """(topic, receive stamp in ns, bytes) of the topics, in the order of receipt; see `decoder`.
+
+        Raises:
+            BagError: a file cannot be read any further.
+        """
+        wanted = set(topics)
+        for topic in wanted:
+            self.skipped.pop(topic, None)
+        yield from self._converted(wanted, _plain, self._skip)
 
     def first(self, topic: str) -> Any:
-        """First message on the topic; check `has` before."""
-        for _, _, message in self.messages([topic]):
+        """First message on the topic that can be decoded; check `has` before.
+
+        Raises:
+            BagError: there is none.
+        """
+        faults = [self._decoder_or_reason(channel) for _, channel in self._channels({topic})]
+        if faults and all(isinstance(fault, BagError) for fault in faults):
+            raise BagError(f"{self.source.name}: {topic} cannot be decoded: {faults[0]}")
+        reasons: list[str] = []
+        for _, _, message in self._decoded({topic}, lambda _, reason: reasons.append(reason), {}):
             return message
+        if reasons:
+            raise BagError(f"{self.source.name}: of {len(reasons)} messages on {topic} none can be decoded: the first "
+                           f"{reasons[0]}")
         raise BagError(f"{self.source.name}: no message on {topic}; it has {self.topic_list()}")
 
     def _open(self) -> None:
-        paths = [self.source.path] if self._is_ros1 else self._stack.enter_context(_readable_paths(self.source))
-        for path in paths:
-            self._readers.append(self._open_one(path))
-        for _, connection in self._connections(None):
-            known = self.topics.get(connection.topic)
-            count = connection.msgcount + (known.count if known else 0)
-            self.topics[connection.topic] = TopicInfo(_type_name(connection), count)
-        if not any(info.count for info in self.topics.values()):
-            raise BagError(f"{self.source.path} is empty: it holds no messages; delete it or record it again")
-        filled = [reader for reader in self._readers if reader.message_count]
-        self.start_ns = min(reader.start_time for reader in filled)
-        self.end_ns = max(reader.end_time for reader in filled) - 1
+        if not self.source.files:
+            raise BagError(f"{self.source.path} holds a metadata.yaml but no .db3 or .mcap file; copy it again")
+        faults = [fault for path in self.source.files if (fault := self._open_one(path)) is not None]
+        if not self._storages:
+            raise faults[0]
+        for fault in faults:
+            self._own_losses.add(str(fault))
+        for storage, channel in self._channels(None):
+            known = self.topics.get(channel.topic)
+            count = storage.counts.get(channel.key, 0)
+            type_name = known.type_name if known and (known.count or not count) else channel.type_name
+            self.topics[channel.topic] = TopicInfo(type_name, count + (known.count if known else 0))
+            steps = storage.backsteps.get(channel.key, 0)
+            if steps:
+                self.backsteps[channel.topic] = self.backsteps.get(channel.topic, 0) + steps
+        filled = [storage for storage in self._storages if any(storage.counts.values())]
+        if not filled:
+            reasons = "; ".join(self.losses.reasons)
+            raise BagError(f"{self.source.path} is empty: it holds no messages{' that can be read' if reasons else ''}"
+                           f"{f' ({reasons})' if reasons else ''}; delete it or record it again")
+        self.start_ns = min(storage.start_ns for storage in filled)
+        self.end_ns = max(storage.end_ns for storage in filled)
 
-    def _open_one(self, path: Path) -> Any:
-        # rosbags answers damage with many kinds of exceptions (struct.error, AssertionError, KeyError, ...).
+    def _open_one(self, path: Path) -> BagError | None:
+        """Open one file; what speaks against it is returned, because the others may be sound."""
+        damage = Losses()
         try:
-            reader = Ros1Reader(path) if self._is_ros1 else Ros2Reader(path)
-            return self._stack.enter_context(reader)
-        except (OSError, MemoryError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise BagError(f"cannot read {path}: {error}") from error
-            raise
-        except Exception as error:
-            reason = str(error).strip() or type(error).__name__
-            raise BagError(f"cannot read {path}: {reason}; it is damaged or was cut off: repair it "
-                           "(mcap recover, ros2 bag reindex, rosbag reindex) or leave it out") from error
+            storage = open_storage(self._stack.enter_context(unpacked(path, damage)))
+        except BagError as error:
+            return error
+        self._stack.callback(storage.close)
+        for reason in damage.reasons:
+            storage.losses.add(reason)
+        self._storages.append(storage)
+        self._names.append(path.name)
+        return None
 
-    def _connections(self, topics: set[str] | None) -> list[tuple[Any, Any]]:
-        return [(reader, connection) for reader in self._readers for connection in reader.connections
-                if topics is None or connection.topic in topics]
+    def _channels(self, topics: set[str] | None) -> list[tuple[Storage, Channel]]:
+        return [(storage, channel) for storage in self._storages for channel in storage.channels
+                if topics is None or channel.topic in topics]
 
-    def _types(self, connection: Any) -> dict[str, Any]:
-        """Definitions that the connection's type needs: those of the distribution, overruled by the recording's."""
-        types = dict(get_typestore(ROS1_TYPES if self._is_ros1 else ROS2_TYPES).fielddefs)
-        definition = connection.msgdef
-        try:
-            if definition.format == MessageDefinitionFormat.MSG:
-                types |= get_types_from_msg(definition.data, _type_name(connection))
-            elif definition.format == MessageDefinitionFormat.IDL:
-                for part in _idl_parts(definition.data):
-                    types |= get_types_from_idl(part)
-        except Exception as error:
-            raise BagError(f"{self.source.name}: the definition of {connection.msgtype} ({connection.topic}) in the "
-                           f"recording cannot be parsed: {str(error)[:200]}") from error
-        return types
+    def _merged(self, topics: set[str]) -> Iterator[RawMessage]:
+        streams: list[Iterator[RawMessage]] = []
+        for storage in self._storages:
+            keys = [channel.key for channel in storage.channels
+                    if channel.topic in topics and storage.counts.get(channel.key, 0)]
+            if keys:
+                every = len(keys) == sum(count > 0 for count in storage.counts.values())
+                streams.append(storage.messages(None if every else keys))
+        return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("receive_ns"))
 
-    def _decode(self, store: Any, connection: Any, raw: bytes, receive_ns: int) -> Any:
-        definition = store.get_msgdef(_type_name(connection))
-        try:
-            if self._is_ros1:
-                return definition.deserialize_ros1(raw, 0, definition.cls, store)[0]
-            read = definition.deserialize_cdr_le if raw[1] else definition.deserialize_cdr_be
-            return read(raw[4:], 0, definition.cls, store)[0]
-        except (struct.error, UnicodeDecodeError, ValueError, IndexError) as error:
-            raise BagError(f"{self.source.name}: a message on {connection.topic} received at {receive_ns} ns cannot be "
-                           f"read as {connection.msgtype}: {error}") from error
+    def _decoded(self, topics: set[str], skip: Callable[[str, str], None],
+                 through: Mapping[str, Callable[[Decoder], Decoder]]) -> Iterator[tuple[str, int, Any]]:
+        decoders: dict[int, Decoder | BagError] = {}
+        for _, channel in self._channels(topics):
+            decode = self._decoder_or_reason(channel)
+            if channel.topic in through and not isinstance(decode, BagError):
+                decode = through[channel.topic](decode)
+            decoders[id(channel)] = decode
 
-    def _guarded(self, stream: Iterator[Any]) -> Iterator[Any]:
-        """The stream in non-decreasing order, with rosbags' own exceptions as BagError."""
-        latest_ns = 0
-        while True:
+        def decoded(message: RawMessage) -> Any:
+            decode = decoders[id(message.channel)]
+            if isinstance(decode, BagError):
+                raise decode
+            return decode(_plain(message))
+
+        return self._converted(topics, decoded, skip)
+
+    def _converted(
+        self, topics: set[str], convert: Callable[[RawMessage], Any], skip: Callable[[str, str], None]
+    ) -> Iterator[tuple[str, int, Any]]:
+        for message in self._merged(topics):
+            topic, receive_ns = message.channel.topic, message.receive_ns
             try:
-                connection, receive_ns, raw = next(stream)
-            except StopIteration:
-                return
-            except OSError:
-                raise
-            except Exception as error:
-                raise BagError(f"{self.source.path} is damaged: {error or type(error).__name__}; repair it or "
-                               "leave it out") from error
-            latest_ns = max(latest_ns, receive_ns)
-            yield connection, latest_ns, raw
+                converted = convert(message)
+            except BagError as error:
+                skip(topic, f"(received at {receive_ns} ns) {error}")
+            else:
+                yield topic, receive_ns, converted
+
+    def _decoder_or_reason(self, channel: Channel) -> Decoder | BagError:
+        try:
+            return self._types.decoder(channel)
+        except BagError as error:
+            return error
+
+    def _skip(self, topic: str, reason: str) -> None:
+        known = self.skipped.get(topic)
+        self.skipped[topic] = Skipped(known.count + 1, known.reason) if known else Skipped(1, reason)
+
+    def _report(self) -> None:
+        losses = self.losses
+        if losses:
+            log.warning("%s is damaged: %s (lost as far as known: %d messages, %d chunks, %d bytes); the rest was read",
+                        self.source.name, "; ".join(losses.reasons), losses.messages, losses.chunks, losses.bytes)
+        for topic, skipped in sorted(self.skipped.items()):
+            log.warning("%s: %d messages on %s were left out: the first %s",
+                        self.source.name, skipped.count, topic, skipped.reason)
 
 
-def file_checksums(source: BagSource) -> dict[str, str]:
-    """File name -> sha256 of the recording's storage files."""
-    sums: dict[str, str] = {}
-    for path in source.files:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(READ_BLOCK_BYTES):
-                digest.update(block)
-        sums[path.name] = digest.hexdigest()
-    return sums
-
-
-def _type_name(connection: Any) -> str:
-    """Old recordings write sensor_msgs/Image; the name in use is sensor_msgs/msg/Image."""
-    parts = str(connection.msgtype).split("/")
-    return "/".join([parts[0], "msg", parts[1]]) if len(parts) == 2 else "/".join(parts)
-
-
-def _idl_parts(text: str) -> list[str]:
-    if not text.startswith(f"{IDL_SEPARATOR}IDL: "):
-        return [text]
-    return [part.split("\n", 1)[1] for part in text.split(IDL_SEPARATOR)[1:]]
-
-
-@contextmanager
-def _readable_paths(source: BagSource) -> Iterator[list[Path]]:
-    """What to hand to the ROS 2 reader: the recording's folder, its files, or copies with their logs merged."""
-    logged = [file for file in source.files if _log_of(file).is_file() and _log_of(file).stat().st_size]
-    if logged:
-        # The counts in metadata.yaml may be older than the log, so the files speak for themselves.
-        with tempfile.TemporaryDirectory(prefix="ladle-bag-") as folder:
-            yield [_merged(file, Path(folder)) if file in logged else file for file in source.files]
-    else:
-        yield [source.path] if (source.path / "metadata.yaml").is_file() else list(source.files)
-
-
-def _log_of(file: Path) -> Path:
-    return file.with_name(file.name + "-wal")
-
-
-def _merged(file: Path, folder: Path) -> Path:
-    copy = folder / file.name
-    shutil.copyfile(file, copy)
-    shutil.copyfile(_log_of(file), _log_of(copy))
+def _plain(message: RawMessage) -> bytes | memoryview:
+    """The message's bytes, unpacked where the recorder compressed each message (compression_mode MESSAGE)."""
+    data = message.data
+    if message.channel.encoding != "cdr" or data[:4] != ZSTD_MAGIC:
+        return data
+    machine = zstd.ZstdDecompressor()
     try:
-        database = sqlite3.connect(copy)
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        database.close()
-    except sqlite3.Error as error:
-        raise BagError(f"{file} has a write-ahead log that cannot be merged: {error}; run "
-                       f"sqlite3 {file.name} 'PRAGMA wal_checkpoint' on a copy, or record again") from error
-    return copy
+        plain = machine.decompress(data, max_length=MAX_CHUNK_BYTES)
+    except zstd.ZstdError as error:
+        raise BagError(f"cannot be unpacked: {error}") from error
+    if not machine.eof:
+        raise BagError("cannot be unpacked: it is cut off or unpacks to more than is accepted")
+    return plain

@@ -1,27 +1,30 @@
 """One camera while its recording is replayed: every frame into the videos, the frame of every tick kept lossless.
 
-Memory holds one frame, a few that wait for the frame rate to be known, and one block of ticks.
+Sizes, encoders and files are the business of the workers' lanes. Memory holds what the workers allow to wait, a few
+frames that wait for the frame rate to be known, and one block of ticks.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
+from numcodecs import Blosc
 from numpy.typing import NDArray
 
 from ladle.episode import EpisodeWriter, video_name
 from ladle.errors import BagError
 from ladle.images import depth_view, to_task_size
-from ladle.replay_buffer import compressor
 from ladle.task import CameraConfig
 from read_sensors_utils.decode import decode_image
-from read_sensors_utils.videos import VideoWriter
+from read_sensors_utils.frame_worker import FrameWorkers
+from read_sensors_utils.videos import VideoWriter, smaller_view
 
 FRAMES_TO_MEASURE_RATE = 16
-TICKS_A_BLOCK = 16
+BLOCK_BYTES = 4_000_000
+MAX_TICKS_A_BLOCK = 64
 
 
 class CameraRecorder:
@@ -33,7 +36,8 @@ class CameraRecorder:
         source_size_px: (width, height) of the sensor's images; (0, 0) before the first.
     """
 
-    def __init__(self, key: str, camera: CameraConfig, topic: str, writer: EpisodeWriter) -> None:
+    def __init__(self, key: str, camera: CameraConfig, topic: str, writer: EpisodeWriter, workers: FrameWorkers, *,
+                 video_size: Literal["task", "source"] = "task") -> None:
         self.key = key
         self.camera = camera
         self.topic = topic
@@ -43,15 +47,17 @@ class CameraRecorder:
         self.source_size_px = (0, 0)
         self._newest = -1
         self._newest_image: NDArray[Any] | None = None
-        self._newest_at_task_size: NDArray[Any] | None = None
-        self._ticks = TickFrames(writer.frames, camera.ticks_key or key)
-        self._videos = _CameraVideos(key, camera, writer)
+        self._ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
+        self._ticks_lane = workers.lane()
+        self._videos = CameraVideos(key, camera, writer, video_size)
+        self._videos_lane = workers.lane()
 
     def add(self, message: Any, header_ns: int, receive_ns: int) -> None:
         """Take in the next frame.
 
         Raises:
             BagError: it cannot be decoded, or its size differs from the frames before.
+            OSError: an earlier frame could not be written.
         """
         image = decode_image(message, self.camera, self.topic)
         size_px = (int(image.shape[1]), int(image.shape[0]))
@@ -59,14 +65,14 @@ class CameraRecorder:
             raise BagError(f"{self.topic}: the image size changes from {self.source_size_px} to {size_px} within the "
                            "recording; cut it into two")
         self.source_size_px = size_px
-        self._videos.add(image, receive_ns)
+        self._videos_lane.put(image.nbytes, self._videos.add, image, receive_ns)
         self.header_ns.append(header_ns)
         self.receive_ns.append(receive_ns)
         # Newest means captured last: a frame that was overtaken on its way does not replace the one shown.
         # Without stamps (0) the order of receipt is all there is.
         if self._newest < 0 or header_ns > self.header_ns[self._newest] or header_ns == self.newest_header_ns == 0:
             self._newest = len(self.header_ns) - 1
-            self._newest_image, self._newest_at_task_size = image, None
+            self._newest_image = image
 
     @property
     def newest_header_ns(self) -> int:
@@ -80,63 +86,78 @@ class CameraRecorder:
 
     def tick(self) -> None:
         """Keep the frame that is shown now as the next tick's."""
-        if self._newest_at_task_size is None:
-            assert self._newest_image is not None
-            self._newest_at_task_size = np.asarray(to_task_size(self._newest_image, self.camera))
+        assert self._newest_image is not None
         self.tick_frames.append(self._newest)
-        self._ticks.append(self._newest_at_task_size)
+        self._ticks_lane.put(self._newest_image.nbytes, self._ticks.append, self._newest, self._newest_image)
 
     def finish(self, n_ticks: int) -> None:
-        """Close the files; ticks beyond n_ticks are dropped."""
+        """Close the files when the workers come to it; ticks beyond n_ticks are dropped."""
         del self.tick_frames[n_ticks:]
-        self._ticks.finish(n_ticks)
-        self._videos.close()
+        self._ticks_lane.put(0, self._ticks.finish, n_ticks)
+        self._videos_lane.put(0, self._videos.close)
 
     def abort(self) -> None:
-        """Close what is open after an error; the files are about to be removed."""
+        """Close what is open after an error, when the workers have ended; the files are about to be removed."""
         self._videos.abort()
 
 
 class TickFrames:
-    """Appends to one array of the episode's zarr group, block by block: key -> (T, H, W[, C])."""
+    """Appends to one array of the episode's zarr group, block by block: key -> (T, H, W[, C]) at the task's size."""
 
-    def __init__(self, group_path: Path, key: str) -> None:
-        self._group_path = group_path
+    def __init__(self, group_path: Path, key: str, camera: CameraConfig) -> None:
+        self._group = zarr.open_group(group_path, mode="a", zarr_format=2)
         self._key = key
+        self._camera = camera
+        self._shown = -1
+        self._shown_image: NDArray[Any] = np.empty(0)
+        row_bytes = camera.width_px * camera.height_px * (3 if camera.kind == "color" else 2)
+        self._ticks_a_block = min(max(1, BLOCK_BYTES // row_bytes), MAX_TICKS_A_BLOCK)
         self._block: list[NDArray[Any]] = []
-        self._array: zarr.Array[Any] | None = None
+        self._blocks = 0
+        self._folder = group_path / key
+        self._compressor = frames_compressor()
 
-    def append(self, image: NDArray[Any]) -> None:
-        """One more tick, (H, W[, C])."""
-        self._block.append(image)
-        if len(self._block) == TICKS_A_BLOCK:
+    def append(self, frame: int, image: NDArray[Any]) -> None:
+        """One more tick, which shows the frame of this number, (H, W[, C]) as the sensor gave it."""
+        if frame != self._shown:
+            self._shown, self._shown_image = frame, np.asarray(to_task_size(image, self._camera))
+        self._block.append(self._shown_image)
+        if len(self._block) == self._ticks_a_block:
             self._flush()
 
     def finish(self, n_ticks: int) -> None:
-        """Write what is left and cut to n_ticks."""
+        """Write what is left and declare the array, cut to n_ticks."""
         self._flush()
-        if self._array is not None and self._array.shape[0] > n_ticks:
-            self._array.resize((n_ticks, *self._array.shape[1:]))
+        if self._blocks:
+            shape = self._shown_image.shape
+            self._group.create_array(self._key, shape=(n_ticks, *shape), chunks=(self._ticks_a_block, *shape),
+                                     dtype=self._shown_image.dtype, compressors=frames_compressor())
 
     def _flush(self) -> None:
+        """Write the block as zarr's format 2 wants it; zarr itself takes twice as long for it."""
         if not self._block:
             return
-        block = np.stack(self._block)
+        rows = np.zeros((self._ticks_a_block, *self._shown_image.shape), self._shown_image.dtype)
+        rows[: len(self._block)] = self._block
         self._block.clear()
-        if self._array is None:
-            group = zarr.open_group(self._group_path, mode="a", zarr_format=2)
-            self._array = group.create_array(
-                self._key, shape=(0, *block.shape[1:]), chunks=(TICKS_A_BLOCK, *block.shape[1:]), dtype=block.dtype,
-                compressors=compressor(),
-            )
-        self._array.append(block)
+        self._folder.mkdir(exist_ok=True)
+        name = ".".join([str(self._blocks), *("0" for _ in self._shown_image.shape)])
+        (self._folder / name).write_bytes(self._compressor.encode(rows))
+        self._blocks += 1
 
 
-class _CameraVideos:
+def frames_compressor() -> Any:
+    """LZ4 after bit shuffling: a tenth of the time of the replay buffer's Zstandard, for a fifth more bytes."""
+    return Blosc(cname="lz4", clevel=5, shuffle=Blosc.BITSHUFFLE)
+
+
+class CameraVideos:
     """videos/N/<i>.mp4 (and <i>_depth.mkv) and numpy/N/<i>.npy, where i is the number in the camera's key."""
 
-    def __init__(self, key: str, camera: CameraConfig, writer: EpisodeWriter) -> None:
+    def __init__(self, key: str, camera: CameraConfig, writer: EpisodeWriter,
+                 video_size: Literal["task", "source"]) -> None:
         self._camera = camera
+        self._at_task_size = video_size == "task"
         self._name = video_name(key)
         self._videos = writer.folder("videos")
         self._first_images = writer.folder("numpy")
@@ -145,6 +166,7 @@ class _CameraVideos:
         self._ticks: VideoWriter | None = None
 
     def add(self, image: NDArray[Any], receive_ns: int) -> None:
+        image = self._sized(image)
         if self._waiting is None:
             self._write(image)
             return
@@ -163,6 +185,13 @@ class _CameraVideos:
         for video in (self._view, self._ticks):
             if video is not None:
                 video.abort()
+
+    def _sized(self, image: NDArray[Any]) -> NDArray[Any]:
+        if not self._at_task_size:
+            return image
+        if self._camera.kind == "depth":
+            return np.asarray(to_task_size(image, self._camera))
+        return smaller_view(image, self._camera.width_px, self._camera.height_px)
 
     def _start(self) -> None:
         waiting, self._waiting = self._waiting or [], None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import BagError
+from ladle.joints_by_name import joints_by_name, why_unusable
 from ladle.task import CameraConfig
 
 # encoding -> (dtype, channels, conversion to RGB for cv2.cvtColor)
@@ -41,24 +42,38 @@ def decode_image(message: Any, camera: CameraConfig, topic: str) -> NDArray[Any]
     return _compressed(message, camera, topic)
 
 
-def joint_positions(message: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
+def joint_positions(message: Any, names: Sequence[str], *,
+                    order_when_unnamed: bool = False) -> NDArray[np.float64] | None:
     """(n,) rad in the order of `names`, or None if the message does not speak of all of them.
 
     Reads sensor_msgs/JointState by name, franka_msgs' nested measured_joint_state by name (by order where it carries
-    none), and a robot state with a flat q (the arm's joints in their own order).
+    none), and a robot state with a flat q (the arm's joints in their own order). Velocities and efforts may be missing.
+
+    Args:
+        order_when_unnamed: whether a JointState without names holds the joints in the order of `names`.
     """
     nested = getattr(message, "measured_joint_state", None)
-    if nested is not None:
-        return _by_name(nested, names) if len(nested.name) else _in_order(nested.position, names)
-    if hasattr(message, "q"):
+    state = message if nested is None else nested
+    if nested is None and hasattr(message, "q"):
         return _in_order(message.q, names)
-    return _by_name(message, names)
+    if not len(state.name) and (nested is not None or order_when_unnamed):
+        return _in_order(state.position, names)
+    return joints_by_name(names, state.name, state.position)
 
 
-def joint_names_in(message: Any) -> list[str]:
-    """The joint names that a message carries, for messages to people."""
-    nested = getattr(message, "measured_joint_state", message)
-    return list(getattr(nested, "name", []))
+def is_unnamed(message: Any, n_joints: int) -> bool:
+    """Whether it is a JointState with the right number of positions, but without names."""
+    return hasattr(message, "name") and len(message.name) == 0 and len(message.position) == n_joints
+
+
+def why_no_joints(message: Any, names: Sequence[str]) -> str:
+    """Why `joint_positions` found none in the message, for messages to people."""
+    state = getattr(message, "measured_joint_state", message)
+    if not hasattr(state, "name") or (state is not message and len(state.name) == 0):
+        position = state.q if hasattr(state, "q") else state.position
+        return f"holds {len(position)} positions, the task names {len(names)} joints" if len(position) != len(names) \
+            else "holds positions that are not finite"
+    return why_unusable(names, state.name, state.position)
 
 
 def can_hold_joints(message: Any) -> bool:
@@ -68,20 +83,8 @@ def can_hold_joints(message: Any) -> bool:
     )
 
 
-def _by_name(state: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
-    places = {name: place for place, name in enumerate(state.name)}
-    position = state.position
-    if any(name not in places or places[name] >= len(position) for name in names):
-        return None
-    return _finite(np.array([position[places[name]] for name in names], dtype=np.float64))
-
-
 def _in_order(position: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
-    return _finite(np.array(position, dtype=np.float64)) if len(position) == len(names) else None
-
-
-def _finite(position: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    return position if bool(np.all(np.isfinite(position))) else None
+    return joints_by_name(names, names, position)
 
 
 def _raw_color(message: Any, topic: str) -> NDArray[np.uint8]:

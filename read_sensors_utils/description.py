@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.task import TaskConfig, task_text
-from read_sensors_utils.bags import Bag, file_checksums
+from ladle.task import task_text
 from read_sensors_utils.camera_recorder import CameraRecorder
+from read_sensors_utils.clocks import ClockMap
+from read_sensors_utils.recording_check import JOINTS, episode_clock
+from read_sensors_utils.replay import Replay
+from read_sensors_utils.stream_health import StreamHealth
 
 SCHEMA_VERSION = 1
 UNITS = {"time": "s from the bag's start", "position": "m", "joints": "rad", "mass": "g",
          "depth": "ticks of depth_scale_m, 0 = invalid"}
 
 
-def describe(bag: Bag, task: TaskConfig, joints_topic: str, cameras: Mapping[str, CameraRecorder],
-             arrays: Mapping[str, NDArray[Any]], offsets_ns: Mapping[str, int], joints_receive_ns: NDArray[np.int64],
-             mass_g: float | None) -> dict[str, Any]:
+def describe(replay: Replay, arrays: Mapping[str, NDArray[Any]], mass_g: float | None) -> dict[str, Any]:
     """The content of episode.json."""
-    age_s = arrays["age_s"]
-    joints = {"topic": joints_topic, **_stream(bag, joints_topic, joints_receive_ns, offsets_ns["joints"])}
+    bag, task, age_s = replay.bag, replay.task, arrays["age_s"]
+    health, clocks = replay.health(), replay.clocks()
+    streams = {JOINTS: {"topic": replay.topics.joints, "skipped": replay.joints.skipped},
+               **{key: _camera(camera) for key, camera in replay.cameras.items()}}
+    for name, told in streams.items():
+        told |= _stream(bag.topics[told["topic"]].type_name, health[name], clocks[name])
     return {
         "schema_version": SCHEMA_VERSION,
         "index": bag.source.number,
@@ -33,10 +38,10 @@ def describe(bag: Bag, task: TaskConfig, joints_topic: str, cameras: Mapping[str
         "joint_names": list(task.joints.names) if task.joints else [],
         "units": UNITS,
         "mass_g": mass_g,
-        "source": {"bag": bag.source.name, "sha256": file_checksums(bag.source), "start_ns": bag.start_ns,
+        "source": {"bag": bag.source.name, "sha256": replay.checksums.sums, "start_ns": bag.start_ns,
                    "duration_s": (bag.end_ns - bag.start_ns) * 1e-9},
-        "streams": {"joints": joints,
-                    **{key: _camera(bag, camera, offsets_ns[key]) for key, camera in cameras.items()}},
+        "clock": episode_clock(health),
+        "streams": streams,
         "age_s": {"min": float(np.min(age_s)), "median": float(np.median(age_s)), "max": float(np.max(age_s))},
         "action_source": task.action_source,
         "task_name": task.name,
@@ -44,7 +49,7 @@ def describe(bag: Bag, task: TaskConfig, joints_topic: str, cameras: Mapping[str
     }
 
 
-def _camera(bag: Bag, recorder: CameraRecorder, offset_ns: int) -> dict[str, Any]:
+def _camera(recorder: CameraRecorder) -> dict[str, Any]:
     camera = recorder.camera
     source_px, kept_px = list(recorder.source_size_px), [camera.width_px, camera.height_px]
     told: dict[str, Any] = {"topic": recorder.topic, "kind": camera.kind, "source_size_px": source_px,
@@ -52,15 +57,9 @@ def _camera(bag: Bag, recorder: CameraRecorder, offset_ns: int) -> dict[str, Any
     if camera.kind == "depth":
         told |= {"depth_scale_m": camera.depth_scale_m, "near_m": camera.near_m, "far_m": camera.far_m,
                  "ticks_key": camera.ticks_key}
-    return told | _stream(bag, recorder.topic, np.array(recorder.receive_ns, np.int64), offset_ns)
+    return told
 
 
-def _stream(bag: Bag, topic: str, receive_ns: NDArray[np.int64], offset_ns: int) -> dict[str, Any]:
-    gaps_s = np.diff(receive_ns) * 1e-9
-    return {
-        "type": bag.topics[topic].type_name,
-        "n_samples": len(receive_ns),
-        "measured_rate_hz": round(1.0 / float(np.mean(gaps_s)), 3) if len(gaps_s) and np.mean(gaps_s) > 0 else None,
-        "longest_gap_s": round(float(np.max(gaps_s)), 6) if len(gaps_s) else None,
-        "clock_offset_s": offset_ns * 1e-9,
-    }
+def _stream(type_name: str, health: StreamHealth, clock: ClockMap) -> dict[str, Any]:
+    return {"type": type_name, "n_samples": health.count, "clock_offset_s": clock.offset_ns * 1e-9,
+            "clock_rate": clock.rate, "health": health.to_json()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,15 @@ from ladle.episode import (
 from ladle.errors import TaskError
 from ladle.joints_at import joints_measured, joints_seen
 from ladle.kinematics import KinematicChain
-from ladle.observation_time import StreamStamps, observation_time_s
-from ladle.pose import make_continuous
+from ladle.observation_time import StreamStamps, observation_times_s
+from ladle.poses_at import poses_of
 from ladle.task import TaskConfig
 from read_sensors_utils.annotations import labels_at_ticks
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.description import describe
 from read_sensors_utils.find_bags import BagSource
+from read_sensors_utils.frame_worker import FrameWorkers
+from read_sensors_utils.recording_check import check_recording
 from read_sensors_utils.replay import JOINTS, Replay, seconds
 from read_sensors_utils.streams import find_topics, read_chain
 
@@ -54,10 +57,11 @@ class Timeline:
 
 
 def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass_g: float | None, *,
-                override: bool = False) -> int:
+                override: bool = False, threads: int = 1) -> int:
     """Extract one recording into the folder; returns the number of ticks.
 
-    The episode appears whole or not at all. Labels that people made stay, if they still fit the frames.
+    The episode appears whole or not at all. Labels that people made stay, if they still fit the frames. The number of
+    threads that work on the frames changes nothing in the files.
 
     Raises:
         BagError: the recording cannot be read or lacks what the task needs.
@@ -68,26 +72,20 @@ def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass
         topics = find_topics(bag, task)
         chain = read_chain(bag, task)
         labels = folder.frame_labels(source.number)
-        with folder.writer(source.number, override=override) as writer:
-            replay = Replay(bag, task, topics, writer)
+        with folder.writer(source.number, override=override) as writer, closing(FrameWorkers(threads)) as workers:
+            replay = Replay(bag, task, topics, writer, workers)
             replay.run()
-            return _write(replay, chain, mass_g, labels, writer)
+            check_recording(source.name, task, replay.health())
+            return write_episode(replay, chain, mass_g, labels, writer)
 
 
 def timeline(stamps: dict[str, StreamStamps], decisions_ns: list[int], start_ns: int) -> Timeline:
     """Observation times of the decisions, by the rule that holds on the robot too."""
     decision_s = seconds(np.array(decisions_ns, np.int64) - start_ns)
     cameras = {name: stream for name, stream in stamps.items() if name != JOINTS}
-    times = [observation_time_s(float(decision), cameras, {JOINTS: stamps[JOINTS]}) for decision in decision_s]
-    assert all(time is not None for time in times), "a tick before the first sample"
-    return Timeline(decision_s, np.array(times, np.float64))
-
-
-def poses_of(chain: KinematicChain, joints_rad: Floats, names: tuple[str, ...]) -> Floats:
-    """(T, n) joints in the order of `names` -> (T, 7) metres and quaternion xyzw, sign-continuous."""
-    columns = [names.index(name) for name in chain.joint_names]
-    poses = chain.forward(joints_rad[:, columns])
-    return np.concatenate([poses[:, :3], make_continuous(poses[:, 3:])], axis=1)
+    observation_s = observation_times_s(decision_s, cameras, {JOINTS: stamps[JOINTS]})
+    assert not np.any(np.isnan(observation_s)), "a tick before the first sample"
+    return Timeline(decision_s, observation_s)
 
 
 def require_extractable(task: TaskConfig) -> None:
@@ -98,7 +96,7 @@ def require_extractable(task: TaskConfig) -> None:
         raise TaskError(f"task {task.name}: action_source {task.action_source} cannot be extracted; use next_measured")
 
 
-def _write(replay: Replay, chain: KinematicChain | None, mass_g: float | None, labels: NDArray[np.int64] | None,
+def write_episode(replay: Replay, chain: KinematicChain | None, mass_g: float | None, labels: NDArray[np.int64] | None,
            writer: EpisodeWriter) -> int:
     task, stamps = replay.task, replay.stamps()
     assert task.joints is not None
@@ -129,8 +127,7 @@ def _write(replay: Replay, chain: KinematicChain | None, mass_g: float | None, l
         np.savetxt(actions / MASS_FILE, rows, fmt=["%d", "%.6g"], header="tick mass_g")
     if labels is not None:
         _keep_labels(labels, arrays, task, writer.number, actions)
-    description = describe(replay.bag, task, replay.topics.joints, replay.cameras, arrays, replay.offsets_ns(),
-                           np.array(replay.joints.receive_ns, np.int64), mass_g)
+    description = describe(replay, arrays, mass_g)
     (actions / DESCRIPTION_FILE).write_text(json.dumps(description, indent=1) + "\n")
     return len(seen)
 

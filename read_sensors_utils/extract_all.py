@@ -1,17 +1,18 @@
-"""All recordings of a folder -> episodes, spread over processes."""
+"""All recordings of a folder -> episodes, spread over the cores of this machine or over a Ray cluster."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,14 +22,18 @@ from ladle.errors import BagError, EpisodeError, LadleError
 from ladle.script import one_line, set_up_logging
 from ladle.task import TaskConfig, task_from_text, task_text
 from read_sensors_utils.annotations import interpolate_labels
+from read_sensors_utils.cluster import results_on_ray
 from read_sensors_utils.extract import extract_bag, require_extractable
 from read_sensors_utils.find_bags import BagSource, find_bags
 from read_sensors_utils.masses import mass_of, read_masses
 
 log = logging.getLogger("ladle.extract")
 
-DEFAULT_WORKERS = 2
+DEFAULT_WORKERS = os.cpu_count() or 1
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy gives no number when a write falls short
+
+
+Results = Generator[tuple[int, LadleError | None], None, None]
 
 
 class DiskFullError(EpisodeError):
@@ -46,23 +51,31 @@ class Summary:
 
 @dataclass(frozen=True)
 class Job:
-    """One recording to extract. Plain data: it travels to another process."""
+    """One recording to extract. Plain data: it travels to another process.
+
+    Attributes:
+        threads: how many threads work on its frames.
+    """
 
     source: BagSource
     task_text: str
     root: Path
     mass_g: float | None
     override: bool
+    threads: int = 1
 
 
 def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override: bool = False,
-                workers: int = DEFAULT_WORKERS, on_done: Callable[[int, int], None] | None = None) -> Summary:
+                workers: int = DEFAULT_WORKERS, on_done: Callable[[int, int], None] | None = None,
+                ray_address: str | None = None) -> Summary:
     """Extract every recording that has no complete episode yet, then bring existing labels to the ticks.
 
     Recordings are independent: one that fails costs none of the others, and is named at the end.
 
     Args:
         override: extract again what is complete; people's labels are kept.
+        workers: cores to use: one process a recording, and threads within it where there are fewer recordings.
+        ray_address: a Ray cluster that does the work instead, "local" for one on this machine.
         on_done: called with (done, total) after each recording.
 
     Raises:
@@ -72,12 +85,13 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     sources = find_bags(path_load)
     folder = EpisodeFolder(path_save)
     masses_g = _masses_g(sources, task, path_load)
+    folder.recover()
     complete = set() if override else _complete(sources, folder, task)
     jobs = [Job(source, task_text(task), path_save, masses_g[source.number], override)
             for source in sources if source.number not in complete]
     extracted: list[int] = []
     failures: dict[int, LadleError] = {}
-    for number, error in _results(jobs, workers):
+    for number, error in _stop_when_full(_results(jobs, workers, ray_address)):
         if error is None:
             extracted.append(number)
         else:
@@ -109,37 +123,46 @@ def _complete(sources: list[BagSource], folder: EpisodeFolder, task: TaskConfig)
     return complete
 
 
-def _results(jobs: list[Job], workers: int) -> Iterator[tuple[int, LadleError | None]]:
-    """(number, error or None) as they come. A full disk ends the work at once: the rest would fail too."""
-    if workers <= 1 or len(jobs) <= 1:
+def _results(jobs: list[Job], workers: int, ray_address: str | None) -> Results:
+    """(number, error or None) as they come."""
+    if ray_address is not None:
+        yield from results_on_ray(jobs, run_job, ray_address, workers)
+        return
+    processes = min(workers, len(jobs))
+    jobs = [replace(job, threads=max(1, workers // max(1, processes))) for job in jobs]
+    if processes <= 1:
         for job in jobs:
-            error = run_job(job)
-            yield job.source.number, error
-            if isinstance(error, DiskFullError):
-                raise error
+            yield job.source.number, run_job(job)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start_worker) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_start_worker) as pool:
         futures: dict[Future[LadleError | None], int] = {pool.submit(run_job, job): job.source.number for job in jobs}
         try:
             for future in as_completed(futures):
-                error = future.result()
-                yield futures[future], error
-                if isinstance(error, DiskFullError):
-                    raise error
+                yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise BagError("a worker process was killed, perhaps for want of memory; finished episodes are kept: run "
                            "the same command again with --workers 1") from error
-        except BaseException:
+        finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            raise
+
+
+def _stop_when_full(results: Results) -> Results:
+    """A full disk ends the work at once: the rest would fail too."""
+    with contextlib.closing(results):
+        for number, error in results:
+            yield number, error
+            if isinstance(error, DiskFullError):
+                raise error
 
 
 def run_job(job: Job) -> LadleError | None:
     """Extract one recording; the user's errors come back as values, so that other recordings go on."""
+    opencv_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the frames are spread over the cores, not the pixels of a frame
     try:
         extract_bag(job.source, task_from_text(job.task_text), EpisodeFolder(job.root), job.mass_g,
-                    override=job.override)
+                    override=job.override, threads=job.threads)
     except LadleError as error:
         return error
     except OSError as error:
@@ -147,12 +170,13 @@ def run_job(job: Job) -> LadleError | None:
             raise
         return DiskFullError(f"no space left in {job.root} while writing episode {job.source.number}; finished "
                              "episodes are kept: free some space and run the same command again")
+    finally:
+        cv2.setNumThreads(opencv_threads)
     return None
 
 
 def _start_worker() -> None:
     set_up_logging()
-    cv2.setNumThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ladle.errors import BagError
 
+ROS1_SUFFIXES = (".bag", ".bag.active")  # the second where the recorder was killed
 STORAGE_SUFFIXES = (".db3", ".mcap", ".mcap.zstd", ".db3.zstd")
 TIME_IN_NAME = re.compile(r"\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2}")
-SUFFIXES = re.compile(r"(\.(bag|db3|mcap|zstd))+$")
+SUFFIXES = re.compile(r"(\.(bag|active|db3|mcap|zstd))+$")
 SPLIT_AT_END = re.compile(r"(?<=\d)_\d+$")
 NUMBER_AT_END = re.compile(r"(?:^|[_\-. ])(\d+)$")
 LAYOUTS = "0/rosbag_0.bag, rosbag_00/rosbag_00_0.db3 or rosbag_0/*.mcap"
@@ -68,7 +69,7 @@ def find_bags(folder: Path) -> list[BagSource]:
 
 def _sources_of(entry: Path) -> list[BagSource]:
     if entry.is_file():
-        return [BagSource(_number_of(entry, entry), entry, (entry,))] if entry.suffix == ".bag" else []
+        return [BagSource(_number_of(entry, entry), entry, (entry,))] if entry.name.endswith(ROS1_SUFFIXES) else []
     found = _bag_at(entry)
     if found is None:
         nested = [bag for bag in map(_bag_at, sorted(entry.iterdir())) if bag is not None] if entry.is_dir() else []
@@ -84,14 +85,14 @@ def _sources_of(entry: Path) -> list[BagSource]:
 def _bag_at(path: Path) -> tuple[Path, tuple[Path, ...]] | None:
     """The recording that this file or folder is, with its storage files; None if it is not one."""
     if path.is_file():
-        return (path, (path,)) if path.name.endswith((".bag", *STORAGE_SUFFIXES)) else None
+        return (path, (path,)) if path.name.endswith((*ROS1_SUFFIXES, *STORAGE_SUFFIXES)) else None
     if not path.is_dir():
         return None
     files = sorted(file for file in path.iterdir() if file.is_file())
     storage = tuple(file for file in files if file.name.endswith(STORAGE_SUFFIXES))
     if storage or (path / "metadata.yaml").is_file():
         return path, storage
-    ros1 = [file for file in files if file.suffix == ".bag"]
+    ros1 = [file for file in files if file.name.endswith(ROS1_SUFFIXES)]
     # README's layout is 0/rosbag_0.bag; a folder that is not numbered may hold a set of .bag files instead.
     return (ros1[0], (ros1[0],)) if len(ros1) == 1 and _trailing_number(path) is not None else None
 

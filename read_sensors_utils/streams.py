@@ -28,18 +28,7 @@ def find_topics(bag: Bag, task: TaskConfig) -> Topics:
         BagError: one is not there; the message lists what is.
     """
     assert task.joints is not None
-    present = [topic for topic in task.joints.sources if bag.has(topic)]
-    if not present:
-        raise BagError(f"{bag.source.name}: no joint topic {' or '.join(task.joints.sources)}; "
-                       f"it has {bag.topic_list()}")
-    decodable = [topic for topic in present if bag.can_decode(topic)]
-    if not decodable:
-        raise BagError(f"{bag.source.name}: the type of {present[0]} ({bag.topics[present[0]].type_name}) is not "
-                       "defined in the recording; record with mcap, which stores definitions")
-    joints = next((topic for topic in decodable if can_hold_joints(bag.first(topic))), None)
-    if joints is None:
-        raise BagError(f"{bag.source.name}: {decodable[0]} ({bag.topics[decodable[0]].type_name}) holds no joint "
-                       "positions (position with name, q, or measured_joint_state)")
+    joints = _joint_topic(bag, task.joints.sources)
     cameras: dict[str, str] = {}
     for key, camera in task.extracted_cameras.items():
         names = [camera.topic, *(camera.topic + twin for twin in COMPRESSED_TWINS[camera.kind])]
@@ -47,8 +36,29 @@ def find_topics(bag: Bag, task: TaskConfig) -> Topics:
         if topic is None:
             raise BagError(f"{bag.source.name}: no topic {camera.topic} for {key} of the task {task.name}; "
                            f"it has {bag.topic_list()}")
+        bag.first(topic)  # raises where none of its messages can be decoded
         cameras[key] = topic
     return Topics(joints, cameras)
+
+
+def _joint_topic(bag: Bag, sources: tuple[str, ...]) -> str:
+    """The first of the topics that holds joint positions; one that cannot be decoded gives way to the next."""
+    present = [topic for topic in sources if bag.has(topic)]
+    if not present:
+        raise BagError(f"{bag.source.name}: no joint topic {' or '.join(sources)}; it has {bag.topic_list()}")
+    faults: list[BagError] = []
+    for topic in present:
+        try:
+            sample = bag.first(topic)
+        except BagError as error:
+            faults.append(error)
+            continue
+        if can_hold_joints(sample):
+            return topic
+    if len(faults) == len(present):
+        raise faults[0]
+    raise BagError(f"{bag.source.name}: {present[0]} ({bag.topics[present[0]].type_name}) holds no joint "
+                   "positions (position with name, q, or measured_joint_state)")
 
 
 def read_chain(bag: Bag, task: TaskConfig) -> KinematicChain | None:

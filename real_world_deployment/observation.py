@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from ladle.errors import ObservationError
 from ladle.images import depth_view, to_task_size
 from ladle.joints_at import joints_seen
+from ladle.joints_by_name import joints_by_name, why_unusable
 from ladle.kinematics import KinematicChain
-from ladle.observation_time import StreamStamps, newest_received, observation_time_s
+from ladle.observation_time import StreamStamps, newest_received, newest_received_at, observation_times_s
 from ladle.policy import ObservationWindow
-from ladle.pose import make_continuous
-from ladle.task import CameraConfig, TaskConfig
+from ladle.poses_at import poses_of
+from ladle.task import CameraConfig, JointsConfig, TaskConfig
 
 Array = NDArray[np.float64]
 
@@ -35,8 +36,8 @@ KEPT_S = 3.0  # covers any window; older samples are dropped
 class _Stream:
     """Samples in order of receipt; one that was overtaken on its way is not kept."""
 
-    latency_s: float
-    rate_hz: float
+    config: JointsConfig | CameraConfig
+    forgot: bool = False
     header_s: list[float] = field(default_factory=list[float])
     receive_s: list[float] = field(default_factory=list[float])
     values: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
@@ -55,9 +56,11 @@ class _Stream:
         drop = int(np.searchsorted(self.receive_s, receive_s - KEPT_S)) - 1
         if drop >= 64:
             del self.header_s[:drop], self.receive_s[:drop], self.values[:drop]
+            self.forgot = True
 
     def stamps(self) -> StreamStamps:
-        return StreamStamps(np.array(self.header_s), np.array(self.receive_s), self.latency_s, self.rate_hz)
+        return StreamStamps(np.array(self.header_s), np.array(self.receive_s), self.config.latency_s,
+                            self.config.rate_hz, self.config.clock_offset_s)
 
 
 class ObservationBuffer:
@@ -83,9 +86,8 @@ class ObservationBuffer:
     def reset(self) -> None:
         """Forget everything: a new run begins."""
         assert self._task.joints is not None
-        self._joints = _Stream(self._task.joints.latency_s, self._task.joints.rate_hz)
-        self._cameras = {key: _Stream(self._task.cameras[key].latency_s, self._task.cameras[key].rate_hz)
-                         for key in self.camera_keys}
+        self._joints = _Stream(self._task.joints)
+        self._cameras = {key: _Stream(self._task.cameras[key]) for key in self.camera_keys}
         self._last_quaternion: Array | None = None
 
     def add_joints(self, header_s: float, receive_s: float, names: Sequence[str], position: Sequence[float]) -> None:
@@ -94,14 +96,12 @@ class ObservationBuffer:
         Raises:
             ObservationError: a joint is missing, a position is not finite, or the clock went back.
         """
-        by_name = dict(zip(names, position, strict=False))
-        missing = [name for name in self._names if name not in by_name]
-        if missing:
-            raise ObservationError(f"a joint state lacks {', '.join(missing)}; it holds "
-                                   f"{', '.join(names) or 'nothing'}")
-        q = np.array([by_name[name] for name in self._names], dtype=np.float64)
-        if not np.all(np.isfinite(q)):
-            raise ObservationError(f"a joint state holds positions that are not finite: {q}")
+        assert self._task.joints is not None
+        if not names and self._task.joints.order_when_unnamed:
+            names = self._names
+        q = joints_by_name(self._names, names, position)
+        if q is None:
+            raise ObservationError(f"a joint state {why_unusable(self._names, names, position)}")
         self._joints.add(JOINTS, header_s, receive_s, q)
 
     def add_frame(self, key: str, header_s: float, receive_s: float, image: NDArray[Any]) -> None:
@@ -124,7 +124,7 @@ class ObservationBuffer:
             allowed_s = joints_s if name == JOINTS else camera_s
             if not stream.header_s:
                 return f"{name}: nothing received yet"
-            age_s = now_s - stream.header_s[-1]
+            age_s = now_s - (stream.header_s[-1] + stream.config.clock_offset_s)
             if age_s < -FUTURE_S:
                 return f"{name}: newest sample is stamped {-age_s:.3f} s in the future; synchronise the clocks"
             if age_s > allowed_s:
@@ -135,24 +135,27 @@ class ObservationBuffer:
         """What was known at each of the decision times (To,), oldest first, for the streams that a policy reads.
 
         Raises:
-            ObservationError: a stream had nothing received by then, or a key is not there.
+            ObservationError: a stream had nothing received by then, what was seen then is forgotten, or a key is not
+                there.
         """
         joints, cameras = self._joints.stamps(), {key: stream.stamps() for key, stream in self._cameras.items()}
-        times: list[float] = []
-        for decision_s in decision_times_s:
-            time_s = observation_time_s(decision_s, cameras, {JOINTS: joints})
-            if time_s is None:
+        decisions_s = np.asarray(decision_times_s, np.float64)
+        times_s = observation_times_s(decisions_s, cameras, {JOINTS: joints})
+        for decision_s, time_s in zip(decision_times_s, times_s, strict=True):
+            if np.isnan(time_s):
                 raise ObservationError(f"nothing received by {decision_s:.3f} s from: "
                                        f"{', '.join(self._silent(decision_s, joints, cameras))}")
-            times.append(time_s)
+            if self._joints.forgot and time_s < joints.capture_s[0]:
+                raise ObservationError(f"the newest frame at {decision_s:.3f} s is of {time_s:.3f} s, but joints are "
+                                       f"kept for {KEPT_S} s only; is a camera standing still?")
         streams: dict[str, NDArray[Any]] = {}
         for key in keys:
             if key in {EEF, JOINTS}:
-                q = joints_seen(joints, np.array(self._joints.values), np.asarray(decision_times_s), np.array(times))
+                q = joints_seen(joints, np.array(self._joints.values), decisions_s, times_s)
                 streams[key] = q if key == JOINTS else self._poses(q)
             else:
-                streams[key] = self._images(key, decision_times_s, cameras)
-        return ObservationWindow(float(decision_times_s[-1]), np.array(times), streams)
+                streams[key] = self._images(key, decisions_s, cameras)
+        return ObservationWindow(float(decision_times_s[-1]), times_s, streams)
 
     def _silent(self, decision_s: float, joints: StreamStamps, cameras: dict[str, StreamStamps]) -> list[str]:
         return [name for name, stamps in {JOINTS: joints, **cameras}.items() if newest_received(stamps, decision_s) < 0]
@@ -161,17 +164,17 @@ class ObservationBuffer:
         """(To, 7); the quaternion's sign goes on from the window before."""
         if self._chain is None:
             raise ObservationError(f"the policy reads {EEF}, but task {self._task.name} has no frames")
-        poses = self._chain.forward(q_rad)
-        poses[:, 3:] = make_continuous(poses[:, 3:])
+        poses = poses_of(self._chain, q_rad, self._names)
         if self._last_quaternion is not None and float(poses[0, 3:] @ self._last_quaternion) < 0:
             poses[:, 3:] *= -1.0
         self._last_quaternion = poses[-1, 3:].copy()
         return poses
 
-    def _images(self, key: str, decisions_s: Sequence[float], cameras: dict[str, StreamStamps]) -> NDArray[Any]:
+    def _images(self, key: str, decisions_s: Array, cameras: dict[str, StreamStamps]) -> NDArray[Any]:
         """(To, H, W[, 3]): colour, ticks by their own name, or the depth view three times as in the replay buffer."""
         source, camera = self._camera(key)
-        frames = np.stack([self._cameras[source].values[newest_received(cameras[source], at)] for at in decisions_s])
+        shown = newest_received_at(cameras[source], decisions_s)
+        frames = np.stack([self._cameras[source].values[index] for index in shown])
         if camera.kind == "depth" and key == source:
             return np.repeat(depth_view(frames, camera)[..., None], 3, axis=-1)
         return frames

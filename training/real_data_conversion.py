@@ -43,8 +43,27 @@ def convert_episodes(
     Raises:
         EpisodeError, LabelError: no episodes, or some that cannot be used and are not to be skipped; each is named.
     """
+    path = Path(output) if output is not None else Path(dataset_path) / BUFFER_NAME
+    task, usable = usable_episodes(dataset_path, skip_incomplete=skip_incomplete, task=task)
+    with ReplayBufferWriter(path, buffer_meta(task, usable)) as writer:
+        for episode in usable:
+            writer.append_episode(streams_of(episode, task))
+    log.info("%d episodes in %s", len(usable), path)
+    if make_zip:
+        log.info("and in %s", zip_replay_buffer(path))
+    return path
+
+
+def usable_episodes(
+    dataset_path: str | Path, *, skip_incomplete: bool = False, task: TaskConfig | None = None,
+) -> tuple[TaskConfig, list[Episode]]:
+    """What the buffer shall hold, and the episodes that have it, in the order of their numbers; frames stay on disk.
+
+    Raises:
+        EpisodeError, LabelError: no episodes, or some that cannot be used and are not to be skipped; each is named.
+    """
     folder = EpisodeFolder(dataset_path)
-    path = Path(output) if output is not None else folder.root / BUFFER_NAME
+    folder.recover()
     loaded, faults = _load_all(folder)
     if not loaded and not faults:
         raise EpisodeError(f"no episodes in {folder.root}; "
@@ -53,18 +72,17 @@ def convert_episodes(
         raise _refusal(folder.root, faults, skippable=False)
     task = task or recorded_task(list(loaded.values()))
     faults |= {n: fault for n, episode in loaded.items() if (fault := _fault(episode, task)) is not None}
-    usable = {n: episode for n, episode in loaded.items() if n not in faults}
+    usable = [episode for n, episode in loaded.items() if n not in faults]
     if faults and not (skip_incomplete and usable):
         raise _refusal(folder.root, faults, skippable=bool(usable))
     for number, fault in faults.items():
         log.warning("episode %d left out: %s", number, fault)
-    with ReplayBufferWriter(path, {"task": task_text(task), "episodes": list(usable)}) as writer:
-        for episode in usable.values():
-            writer.append_episode(streams_of(episode, task))
-    log.info("%d episodes in %s", len(usable), path)
-    if make_zip:
-        log.info("and in %s", zip_replay_buffer(path))
-    return path
+    return task, usable
+
+
+def buffer_meta(task: TaskConfig, episodes: Sequence[Episode]) -> dict[str, Any]:
+    """What a replay buffer says about itself: the task's text and the episodes' numbers."""
+    return {"task": task_text(task), "episodes": [episode.index for episode in episodes]}
 
 
 def check_episode(episode: Episode, task: TaskConfig) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from ladle.episode import EEF_FILE, PARTIAL_LABELS_FILE, TARGET_FILE, EpisodeFolder
+from ladle import episode_commit
+from ladle.episode import EEF_FILE, LABELS_FILE, PARTIAL_LABELS_FILE, TARGET_FILE, EpisodeFolder
+from ladle.episode_checksums import damaged_files
 from ladle.errors import EpisodeError
 
 
@@ -122,3 +128,84 @@ def test_unfinished_labels_go_on_with_the_replaced_episode(tmp_path: Path) -> No
     np.save(folder.action_folder(0) / PARTIAL_LABELS_FILE, np.array([0, 1, -1]))
     write(folder, 0, override=True)
     assert np.load(folder.action_folder(0) / PARTIAL_LABELS_FILE).tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize("step", range(16))
+def test_a_death_at_any_step_of_replacing_loses_neither_episode_nor_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int,
+) -> None:
+    """Whichever name changes last: labels are found at once, and the old or the new episode is there after recovery."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / LABELS_FILE, np.array([0, 1, 2]))
+    with monkeypatch.context() as patched:
+        die_at(patched, step)
+        with contextlib.suppress(KeyboardInterrupt):
+            write(folder, 0, steps=7, override=True)
+    labels = folder.frame_labels(0)
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2]
+    folder.recover()
+    assert folder.numbers() == [0]
+    assert len(folder.load(0)) in (5, 7)
+    assert list(damaged_files(tmp_path, 0)) == []
+    assert np.load(folder.action_folder(0) / LABELS_FILE).tolist() == [0, 1, 2]
+    assert not list(tmp_path.glob(".*"))
+    write(folder, 0, steps=9, override=True)
+    assert len(folder.load(0)) == 9
+
+
+def die_at(patched: pytest.MonkeyPatch, step: int) -> None:
+    """After `step` changes of names nothing on the disk changes any more, not even by cleaning up."""
+    left = [step]
+
+    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if left[0] <= 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return real(*arguments, **options)
+        return call
+
+    patched.setattr(Path, "rename", dying(Path.rename))
+    patched.setattr(Path, "unlink", dying(Path.unlink))
+    patched.setattr(shutil, "rmtree", dying(shutil.rmtree))
+
+
+def test_labels_made_while_an_episode_is_extracted_again_are_taken_along(tmp_path: Path) -> None:
+    """What people saved last counts, not what lay there at the start."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / LABELS_FILE, np.array([0, 0, 0]))
+    with folder.writer(0, override=True) as writer:
+        np.savez(writer.stamps, decision_s=np.ones(1), observation_s=np.ones(1), joints=np.ones((1, 7)),
+                 target_joints=np.ones((1, 7)))
+        np.save(writer.folder("actions") / LABELS_FILE, np.array([0, 0, 0]))
+        (writer.folder("actions") / "episode.json").write_text("{}")
+        np.save(folder.action_folder(0) / LABELS_FILE, np.array([2, 2, 2]))
+    assert np.load(folder.action_folder(0) / LABELS_FILE).tolist() == [2, 2, 2]
+
+
+def test_parts_that_only_the_older_episode_had_go_with_it(tmp_path: Path) -> None:
+    """A new episode without videos does not show the old ones."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    with folder.writer(0, override=True) as writer:
+        np.savez(writer.stamps, decision_s=np.ones(1), observation_s=np.ones(1), joints=np.ones((1, 7)),
+                 target_joints=np.ones((1, 7)))
+        (writer.folder("actions") / "episode.json").write_text("{}")
+    assert not folder.video_folder(0).exists()
+
+
+def test_two_writers_of_one_episode_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is refused while the first is at work; the next run does not clear the first one's work away."""
+    monkeypatch.setattr(episode_commit, "WAIT_FOR_WRITER_S", 0.05)
+    folder = EpisodeFolder(tmp_path)
+    with folder.writer(0) as writer:
+        np.savez(writer.stamps, decision_s=np.ones(1), observation_s=np.ones(1), joints=np.ones((1, 7)),
+                 target_joints=np.ones((1, 7)))
+        folder.recover()
+        with pytest.raises(EpisodeError, match="another process"):
+            write(folder, 0)
+        (writer.folder("actions") / "episode.json").write_text("{}")
+    assert len(folder.load(0)) == 1

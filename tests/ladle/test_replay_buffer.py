@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
+from ladle import atomic, replay_buffer
 from ladle.errors import ReplayBufferError
 from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter, zip_replay_buffer
 
@@ -73,3 +78,57 @@ def test_the_genuine_pusht_store_opens(shared_data: Path) -> None:
     """The data set of the paper: 206 episodes, 25 650 steps."""
     buffer = ReplayBuffer.open(shared_data / "pusht_cchi_v7_replay.zarr")
     assert (buffer.n_episodes, buffer.n_steps) == (206, 25650)
+
+
+def test_replacing_a_buffer_leaves_one_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill at each step that changes a name: the old or the new buffer opens, and the next writer leaves no rest."""
+    path = tmp_path / "a.zarr"
+    for exchanges in (True, False):
+        for step in range(4):
+            write(path)
+            with monkeypatch.context() as patched:
+                _die_at(patched, step, exchanges)
+                with contextlib.suppress(KeyboardInterrupt):
+                    write(path, (2, 2))
+            assert ReplayBuffer.open(path).n_steps in (4, 8)
+            write(path, (1, 1, 1))
+            assert ReplayBuffer.open(path).n_steps == 3
+            assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def _die_at(patched: pytest.MonkeyPatch, step: int, exchanges: bool) -> None:
+    """After `step` changes of names, the process is as good as dead: nothing on the disk changes any more."""
+    left = [step]
+
+    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if left[0] <= 0:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            return real(*arguments, **options)
+        return call
+
+    patched.setattr(atomic, "_exchange", dying(atomic._exchange) if exchanges else lambda *_: False)
+    patched.setattr(Path, "rename", dying(Path.rename))
+    # Cleaning up in `finally` is what a killed process does not do.
+    patched.setattr(shutil, "rmtree", dying(shutil.rmtree))
+
+
+def test_two_writers_of_one_buffer_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is refused while the first is at work."""
+    monkeypatch.setattr(replay_buffer, "WAIT_FOR_WRITER_S", 0.05)
+    with ReplayBufferWriter(tmp_path / "a.zarr", {}) as first:
+        first.append_episode({"eef": np.zeros((2, 7), np.float32)})
+        with pytest.raises(ReplayBufferError, match="another process"), ReplayBufferWriter(tmp_path / "a.zarr", {}):
+            pass
+    assert ReplayBuffer.open(tmp_path / "a.zarr").n_steps == 2
+
+
+def test_equal_buffers_give_equal_archives(tmp_path: Path) -> None:
+    """Whenever they are made; members are readable by everyone."""
+    archives: list[bytes] = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "x.zarr")
+        archives.append(zip_replay_buffer(tmp_path / name / "x.zarr").read_bytes())
+    assert archives[0] == archives[1]

@@ -45,3 +45,16 @@ def test_an_unknown_task_lists_the_known_ones() -> None:
     """The error tells what would have worked."""
     with pytest.raises(TaskError, match="scoop"):
         load_task("soup")
+
+
+def test_limits_of_recordings_have_defaults_and_refuse_what_they_do_not_know() -> None:
+    """5 ms warns, 20 ms refuses; a threshold of another name, or one that refuses before it warns, is an error."""
+    limits = task_from_text("name: x\nrate_hz: 10\n").recording
+    assert (limits.offset_warn_s, limits.offset_refuse_s) == (0.005, 0.020)
+    stated = "name: x\nrate_hz: 10\nrecording: {offset_warn_s: 0.01, accept: {joints: [clock_offset, gap]}}\n"
+    assert task_from_text(stated).recording.accept == {"joints": ("clock_offset", "gap")}
+    for wrong, words in (("offset_warn_ms: 5", "offset_warn_ms"), ("gap_warn_s: 9.0", "gap_refuse_s 2.0"),
+                         ("accept: {joints: [everything]}", "recording.accept.joints"),
+                         ("accept: {camera_9: [gap]}", "camera_9; the streams are: joints")):
+        with pytest.raises(TaskError, match=words):
+            task_from_text(f"name: x\nrate_hz: 10\nrecording: {{{wrong}}}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import av
@@ -14,10 +14,16 @@ import pytest
 from ladle.episode import Episode, EpisodeFolder
 from ladle.errors import BagError, KinematicsError, LabelError, TaskError
 from ladle.kinematics import KinematicChain
+from ladle.recording_limits import RecordingLimits
 from ladle.task import TaskConfig, load_task
-from read_sensors_utils.bags import file_checksums
+from read_sensors_utils import checksums
+from read_sensors_utils.bags import Bag
+from read_sensors_utils.checksums import file_checksum
+from read_sensors_utils.clocks import clock_maps
+from read_sensors_utils.decode import header_ns
 from read_sensors_utils.extract import extract_bag
 from read_sensors_utils.find_bags import find_bags
+from read_sensors_utils.replay import JointRecorder
 
 
 def extracted(synthetic: ModuleType, folder: Path, task: TaskConfig, **plan: Any) -> tuple[Episode, EpisodeFolder]:
@@ -26,6 +32,12 @@ def extracted(synthetic: ModuleType, folder: Path, task: TaskConfig, **plan: Any
     episodes = EpisodeFolder(folder / "out")
     extract_bag(source, task, episodes, 12.5)
     return episodes.load(3), episodes
+
+
+def tolerant(task: TaskConfig) -> TaskConfig:
+    """The task, but any offset of the clocks is accepted."""
+    accept = dict.fromkeys(("joints", *task.extracted_cameras), ("clock_offset",))
+    return dataclasses.replace(task, recording=RecordingLimits(accept=accept))
 
 
 def decoded(path: Path, pixel_format: str) -> np.ndarray:
@@ -75,7 +87,8 @@ def test_a_camera_of_14_hz_stays_aligned_for_a_minute(synthetic, tmp_path, small
 
 def test_nothing_received_after_the_decision_is_used(synthetic, tmp_path, small_task):
     """Joints that arrive 50 ms late are held, not interpolated with samples from the future."""
-    episode, _ = extracted(synthetic, tmp_path, small_task, joints_delay_s=0.08, camera_delay_s=0.0, jitter_s=0.001)
+    episode, _ = extracted(synthetic, tmp_path, tolerant(small_task), joints_delay_s=0.08,
+                           camera_delay_s=0.0, jitter_s=0.001)
     newest_received_s = np.floor((episode.decision_s - 0.08) * 100 + 1e-6) / 100
     assert np.all(newest_received_s < episode.observation_s)
     np.testing.assert_allclose(episode.joints, synthetic.joints_at(newest_received_s), atol=1e-9)
@@ -92,7 +105,8 @@ def test_the_first_tick_waits_for_every_stream(synthetic, tmp_path, small_task):
 @pytest.mark.parametrize("shift_s", [-1.7e9, 0.04, 3600.0])
 def test_headers_in_another_clock_are_brought_onto_the_receive_clock(synthetic, tmp_path, small_task, shift_s):
     """Simulation time, or a clock that runs ahead, changes neither order nor distances; the offset is recorded."""
-    episode, episodes = extracted(synthetic, tmp_path, small_task, clock_shift_s=shift_s, camera_delay_s=0.002)
+    episode, episodes = extracted(synthetic, tmp_path, tolerant(small_task), clock_shift_s=shift_s,
+                                  camera_delay_s=0.002)
     images = np.asarray(episode.frames["camera_1"][:])
     np.testing.assert_allclose(synthetic.time_ms_of(images) * 1e-3, episode.observation_s, atol=0.005)
     np.testing.assert_allclose(episode.joints, synthetic.joints_at(episode.observation_s), atol=0.002)
@@ -167,8 +181,19 @@ def test_the_checksum_is_that_of_the_storage_file(synthetic, tmp_path):
     """sha256 of the bytes on disk, one a file."""
     import hashlib
     [source] = find_bags(synthetic.write_bag(tmp_path / "rosbag_1", synthetic.BagPlan(duration_s=0.2)))
-    [(name, checksum)] = file_checksums(source).items()
-    assert checksum == hashlib.sha256((tmp_path / "rosbag_1" / name).read_bytes()).hexdigest()
+    checksum = file_checksum(source.files[0])
+    assert checksum == hashlib.sha256(source.files[0].read_bytes()).hexdigest()
+
+
+def test_the_checksum_of_a_large_file_knows_its_size_and_its_blocks(tmp_path, monkeypatch):
+    """A changed byte in a block and one more byte at the end change it."""
+    monkeypatch.setattr(checksums, "WHOLE_UP_TO_BYTES", 1000)
+    monkeypatch.setattr(checksums, "BLOCK_BYTES", 10)
+    path, sums = tmp_path / "large", set()
+    for content in (bytes(5000), b"x" + bytes(4999), bytes(4999) + b"x", bytes(5001)):
+        path.write_bytes(content)
+        sums.add(file_checksum(path))
+    assert len(sums) == 4
 
 
 @pytest.mark.parametrize(("plan", "kind", "words"), [
@@ -228,6 +253,68 @@ def test_a_genuine_recording_without_cameras_gives_joints(shared_data, tmp_path)
     assert episode.joints.shape == (210, 6)
     assert episode.description["streams"]["joints"]["clock_offset_s"] == pytest.approx(1702259823.67, abs=0.01)
     np.testing.assert_allclose(episode.decision_s - episode.observation_s, 1 / 50, atol=1e-9)
+    assert episode.description["clock"] == {"domain": "simulation", "real_time_factor": pytest.approx(0.999, abs=1e-4)}
     # dt later is the next tick's own observation.
     np.testing.assert_allclose(episode.target_joints[:-1], episode.joints[1:], atol=2e-2)
     assert np.ptp(episode.joints, axis=0).max() > 0.1
+
+
+def test_a_simulation_slower_than_the_wall_clock_does_not_creep_away(shared_data):
+    """The UR3's simulation lost 21 ms in 21 s; on the receive clock its last joints are no older than its first."""
+    [source] = find_bags(shared_data / "bags/ros2_db3/ur3_move")
+    with Bag(source) as bag:
+        stamps = np.array([(header_ns(message), receive_ns) for _, receive_ns, message in
+                           bag.messages(["/joint_states"])], np.int64)
+    header, receive = stamps.T
+    delay_ns = receive - clock_maps({"joints": (header, receive)})["joints"].apply(header)
+    assert delay_ns.min() >= 0
+    assert abs(int(delay_ns[:200].min()) - int(delay_ns[-200:].min())) < 1_000_000
+
+
+@pytest.mark.parametrize(("names", "positions", "ordered", "words"), [
+    ([], 7, False, ["/joint_states", "order_when_unnamed"]),
+    ([], 6, True, ["6 positions and no names"]),
+    (["a"] * 7, 6, False, ["7 names but 6 positions"]),
+    ([f"panda_joint{i}" for i in range(1, 7)], 6, False, ["lacks panda_joint7"]),
+])
+def test_joints_that_cannot_be_told_apart_are_refused(tmp_path, small_task, names, positions, ordered, words):
+    """No names, other widths, a joint too few: one line that names the topic and what is wrong."""
+    recorder = JointRecorder(dataclasses.replace(small_task.joints, order_when_unnamed=ordered), "/joint_states")
+    message = SimpleNamespace(name=names, position=np.zeros(positions), velocity=np.zeros(0))
+    try:
+        assert not recorder.add(message, 1, 1)
+        said = recorder.reason
+    except BagError as error:
+        said = str(error)
+    assert all(word in said for word in words), said
+
+
+def test_unnamed_joints_are_taken_in_order_when_the_task_says_so(small_task):
+    """The task file's word is what makes them known."""
+    recorder = JointRecorder(dataclasses.replace(small_task.joints, order_when_unnamed=True), "/joint_states")
+    assert recorder.add(SimpleNamespace(name=[], position=np.arange(7.0)), 1, 1)
+    np.testing.assert_array_equal(recorder.positions_rad[0], np.arange(7.0))
+
+
+def test_a_clock_that_is_off_is_refused_and_corrected_alike(synthetic, tmp_path, small_task):
+    """Headers 40 ms behind: refused with both remedies; with clock_offset_s the images are of their own instants."""
+    plan = {"clock_shift_s": -0.04, "camera_delay_s": 0.012}
+    with pytest.raises(BagError, match=r"transport_s.*clock_offset_s.*recording\.accept\.joints"):
+        extracted(synthetic, tmp_path / "a", small_task, **plan)
+    cameras = {key: dataclasses.replace(camera, clock_offset_s=0.04) for key, camera in small_task.cameras.items()}
+    task = dataclasses.replace(small_task, cameras=cameras,
+                               joints=dataclasses.replace(small_task.joints, clock_offset_s=0.04))
+    episode, _ = extracted(synthetic, tmp_path / "b", task, **plan)
+    images = np.asarray(episode.frames["camera_1"][:])
+    np.testing.assert_allclose(synthetic.time_ms_of(images) * 1e-3, episode.observation_s, atol=1e-6)
+    np.testing.assert_allclose(episode.joints, synthetic.joints_at(episode.observation_s), atol=1e-9)
+
+
+def test_health_is_told_with_every_stream(synthetic, tmp_path, small_task):
+    """episode.json says what the stamps were like."""
+    episode, _ = extracted(synthetic, tmp_path, small_task, camera_delay_s=0.012, joints_hz=200.0)
+    assert episode.description["clock"]["domain"] == "system"
+    for stream in episode.description["streams"].values():
+        assert stream["health"]["clock"] == "system"
+        assert stream["health"]["dropped"] == 0
+        assert stream["health"]["count"] == stream["n_samples"]

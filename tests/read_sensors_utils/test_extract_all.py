@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import numpy as np
 import pytest
 
 from ladle.episode import EpisodeFolder
-from ladle.errors import BagError, EpisodeError, LabelError
+from ladle.errors import BagError, ConfigError, EpisodeError, LabelError
 from ladle.task import task_text
 from read_sensors_utils import camera_recorder
 from read_sensors_utils.annotations import interpolate_labels
@@ -78,9 +82,53 @@ def test_one_bad_recording_costs_none_of_the_others(recordings, tmp_path, small_
     """The others are extracted, the bad one is named at the end."""
     folder = recordings([0, 1, 2])
     next((folder / "rosbag_1").glob("*.mcap")).write_bytes(b"\x89MCAP0\r\n cut")
-    with pytest.raises(BagError, match=r"1 of 3 recordings .* recording 1: cannot read"):
+    with pytest.raises(BagError, match=r"1 of 3 recordings .* recording 1: .* is empty: it holds no messages"):
         extract_all(folder, tmp_path / "out", small_task, workers=1)
     assert EpisodeFolder(tmp_path / "out").numbers() == [0, 2]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Path -> bytes of everything in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("storage", ["mcap", "ros1"])
+def test_threads_change_no_byte(synthetic, tmp_path, small_task, storage):
+    """One recording on one thread and on three: all files are equal, the videos too."""
+    path = synthetic.write_bag(tmp_path / "bags" / ("0.bag" if storage == "ros1" else "rosbag_0"),
+                               synthetic.BagPlan(storage=storage))
+    task = dataclasses.replace(small_task, mass=False)
+    for workers in (1, 3):
+        extract_all(path, tmp_path / str(workers), task, workers=workers)
+    one, three = files_of(tmp_path / "1"), files_of(tmp_path / "3")
+    assert set(one) == set(three)
+    assert not [name for name in one if one[name] != three[name]]
+    assert sum(name.endswith((".mp4", ".mkv")) for name in one) == 3
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_same_bytes(root, recordings, tmp_path, task_file):
+    """A cluster on this machine, by the script; a recording that fails is named as it is without Ray."""
+    pytest.importorskip("ray")
+    folder = recordings([0, 1])
+    (tmp_path / "home").mkdir()
+    arguments = ("--path-load", folder, "--task", task_file, "--workers", 2)
+    env = os.environ | {"HOME": str(tmp_path / "home"), "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray-")}
+    by_ray = subprocess.run(command(root, *arguments, "--path-save", tmp_path / "ray", "--ray", "local"), env=env,
+                            capture_output=True, text=True, timeout=300, check=False)
+    shutil.rmtree(env["RAY_TMPDIR"], ignore_errors=True)
+    assert by_ray.returncode == 0, by_ray.stderr
+    assert run(root, tmp_path, *arguments, "--path-save", tmp_path / "here").returncode == 0
+    here, there = files_of(tmp_path / "here"), files_of(tmp_path / "ray")
+    assert set(here) == set(there)
+    assert not [name for name in here if here[name] != there[name]]
+
+
+def test_ray_is_asked_for_in_one_line(recordings, tmp_path, small_task, monkeypatch):
+    """Without the package the error says how to get it."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'ladle\[cluster\]'"):
+        extract_all(recordings([0]), tmp_path / "out", small_task, ray_address="local")
 
 
 def test_processes_give_the_same_episodes(recordings, tmp_path, small_task):
@@ -115,6 +163,20 @@ def test_a_full_disk_leaves_nothing_half_written(recordings, tmp_path, small_tas
     assert EpisodeFolder(tmp_path / "out").numbers() == [0]
     assert not list((tmp_path / "out").glob(".partial*"))
     assert extract_all(folder, tmp_path / "out", small_task, workers=1).extracted == (1, 2)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), BagError("torn frame")])
+def test_an_error_in_a_thread_ends_the_recording(recordings, tmp_path, small_task, monkeypatch, error):
+    """It comes out as it would without threads; nothing is left, no thread goes on."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(camera_recorder.VideoWriter, "write", fail)
+    with pytest.raises(EpisodeError if isinstance(error, OSError) else BagError, match=r"no space left|torn frame"):
+        extract_all(recordings([0]), tmp_path / "out", small_task, workers=3)
+    assert not list((tmp_path / "out").glob("**/*.mp4"))
+    assert not any(thread.name.startswith("frames-") for thread in threading.enumerate())
 
 
 def test_a_write_error_of_the_real_script_is_one_line(root, recordings, tmp_path, task_file):

@@ -36,6 +36,9 @@ def test_every_layout_keeps_the_numbers(tmp_path, names):
     (("rosbag_07/rosbag_07_0.db3",), "rosbag_07/rosbag_07_0.db3", 7),
     (("rosbag_5.bag",), "rosbag_5.bag", 5),
     (("talker.mcap",), "talker.mcap", 0),
+    (("rosbag_6.bag.active",), "rosbag_6.bag.active", 6),
+    (("rosbag_3/rosbag_3_0.db3", "rosbag_3/rosbag_3_1.db3", "rosbag_3/notes.txt"), "rosbag_3", 3),
+    (("rosbag_3_0.db3.zstd", "rosbag_4.mcap", "rosbag_5.bag"), "rosbag_4.mcap", 4),
     (("rosbag2_2025_09_10-13_03_56/rosbag2_2025_09_10-13_03_56_0.mcap",), "rosbag2_2025_09_10-13_03_56", 0),
 ])
 def test_a_path_can_be_one_recording(tmp_path, names, path, number):

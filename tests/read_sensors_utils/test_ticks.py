@@ -1,4 +1,4 @@
-"""Clocks, decision times, and joints that respect what was received when."""
+"""Decision times, and joints that respect what was received when."""
 
 from __future__ import annotations
 
@@ -7,42 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladle.joints_at import joints_measured, joints_seen
-from ladle.observation_time import StreamStamps
-from read_sensors_utils.clocks import clock_offset_ns, clock_offsets_ns
+from ladle.observation_time import StreamStamps, observation_times_s
+from ladle.resample import interpolate_vectors
 from read_sensors_utils.ticks import TickSchedule
-
-MS = 1_000_000
-
-
-@given(st.integers(-(2**60), 2**60), st.lists(st.integers(0, 50), min_size=2, max_size=30))
-@settings(deadline=None, max_examples=50)
-def test_a_foreign_clock_is_shifted_by_its_fastest_message(origin, delays_ms):
-    """After the shift no message is received before it was stamped, and one at the very instant."""
-    receive = np.arange(len(delays_ms), dtype=np.int64) * 100 * MS + 10**18
-    header = receive - np.array(delays_ms) * MS - origin
-    offset = clock_offset_ns(header, receive)
-    delay = receive - (header + offset)
-    assert delay.min() >= 0
-    same_clock = 0 <= origin <= 4_900_000_000
-    assert offset == 0 if same_clock else True
-    if origin < -50 * MS or origin > 6_000_000_000:
-        assert delay.min() == 0
-
-
-def test_one_stray_stamp_does_not_move_the_clock():
-    """A single message stamped an hour ahead is a fault of that message."""
-    receive = np.arange(20, dtype=np.int64) * 100 * MS + 10**18
-    header = receive - 5 * MS
-    header[7] += 3600 * 10**9
-    assert clock_offset_ns(header, receive) == 0
-
-
-def test_streams_of_one_foreign_clock_share_an_offset():
-    """A slow camera and fast joints in simulation time stay 20 ms apart."""
-    receive = np.arange(20, dtype=np.int64) * 100 * MS + 10**18
-    offsets = clock_offsets_ns({"camera": (receive - 10**18 - 25 * MS, receive),
-                                "joints": (receive - 10**18 - 5 * MS, receive), "own": (receive - MS, receive)})
-    assert offsets == {"camera": 10**18 + 5 * MS, "joints": 10**18 + 5 * MS, "own": 0}
 
 
 def test_decisions_are_evenly_spaced_from_when_all_streams_speak():
@@ -93,3 +60,28 @@ def test_samples_that_were_overtaken_are_left_out():
     stamps = StreamStamps(np.array([0.0, 0.2, 0.1, 0.3]), np.array([0.0, 0.2, 0.25, 0.3]), 0.0, 10.0)
     values = np.array([[0.0], [2.0], [99.0], [3.0]])
     np.testing.assert_allclose(joints_measured(stamps, values, np.array([0.1, 0.25, 9.0])), [[1.0], [2.5], [3.0]])
+
+
+@given(st.integers(0, 2**31), st.floats(0.0, 0.2))
+@settings(deadline=None, max_examples=50)
+def test_all_ticks_at_once_are_the_ticks_one_by_one(seed, delay_s):
+    """Overtaken, late and repeated samples: bit for bit what the rule says for each decision alone."""
+    rng = np.random.default_rng(seed)
+
+    def stream(rate_hz: float) -> StreamStamps:
+        header = np.round(np.arange(round(3 * rate_hz)) / rate_hz + rng.normal(0, 0.3 / rate_hz, round(3 * rate_hz)), 3)
+        receive = header + delay_s * rng.exponential(size=len(header))
+        order = np.argsort(receive)
+        return StreamStamps(header[order], receive[order], 0.04, rate_hz, 0.003)
+
+    joints, cameras = stream(100.0), {"a": stream(14.2), "b": stream(30.0)}
+    decisions = np.arange(1.0, 3.0, 0.1)
+    values = rng.normal(size=(len(joints.header_s), 3))
+    times, rows = [], []
+    for at in decisions:
+        newest = [camera.capture_s[np.argmax(camera.header_s[camera.receive_s <= at])] for camera in cameras.values()]
+        times.append(min(*newest, at))
+        known = [n for n in np.flatnonzero(joints.receive_s <= at) if np.all(joints.header_s[:n] < joints.header_s[n])]
+        rows.append(interpolate_vectors(joints.capture_s[known], values[known], np.array(times[-1:]))[0])
+    np.testing.assert_array_equal(observation_times_s(decisions, cameras, {"joints": joints}), times)
+    np.testing.assert_array_equal(joints_seen(joints, values, decisions, np.array(times)), rows)

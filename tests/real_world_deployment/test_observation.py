@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -134,6 +136,28 @@ def test_a_stamp_from_the_future_is_not_fresh(task: TaskConfig, chain: Kinematic
     assert buffer.stale(2.05, 0.2, 0.5) is None
     assert buffer.stale(2.0, 0.2, 0.5) == ("joints: newest sample is stamped 0.080 s in the future; "
                                            "synchronise the clocks")
+
+
+def test_what_is_forgotten_is_not_made_up(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """A frame from before the joints that are kept is refused; holding the oldest joints would be another motion."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, chain, camera_keys=("camera_1",))
+    buffer.add_frame("camera_1", 0.5, 0.5, np.zeros((120, 240, 3), np.uint8))
+    for step in range(2_000):
+        buffer.add_joints(step / 200, step / 200, task.joints.names, home_rad.tolist())
+    with pytest.raises(ObservationError, match="is a camera standing still"):
+        buffer.window([9.9], ("eef",))
+
+
+def test_unnamed_joints_are_taken_only_when_the_task_says_so(task: TaskConfig, home_rad: Array) -> None:
+    """As in the extraction."""
+    assert task.joints is not None
+    with pytest.raises(ObservationError, match="7 positions and no names"):
+        ObservationBuffer(task, None, camera_keys=()).add_joints(0.0, 0.0, (), home_rad.tolist())
+    ordered = dataclasses.replace(task, joints=dataclasses.replace(task.joints, order_when_unnamed=True))
+    buffer = ObservationBuffer(ordered, None, camera_keys=())
+    buffer.add_joints(0.0, 0.0, (), home_rad.tolist())
+    np.testing.assert_array_equal(buffer.newest_joints(), home_rad)
 
 
 def test_old_samples_are_dropped(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:

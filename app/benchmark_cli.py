@@ -1,0 +1,85 @@
+"""`ladle bench`: figures that are measured on this machine, next to honest baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+bench_app = typer.Typer(help="Measure against honest baselines on this machine.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@bench_app.command("train")
+def bench_train(as_json: AsJson = False) -> None:
+    """Training steps of the ready-made configurations against plain PyTorch eager."""
+    from app.benchmarks.train import measure_train, table
+
+    found = measure_train()
+    typer.echo(json.dumps(found) if as_json else table(found))
+
+
+@bench_app.command("load")
+def bench_load(as_json: AsJson = False) -> None:
+    """Window sampling against a per-sample sampler, a bare gather, and data larger than memory."""
+    from app.benchmarks.load import measure_load, table
+
+    found = measure_load()
+    typer.echo(json.dumps(found) if as_json else table(found))
+
+
+@bench_app.command("proof")
+def bench_proof(
+    name: Annotated[str, typer.Argument(help="pusht_state, pusht_image or pusht_image_gpu.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run and of its curve.")],
+    resume: Annotated[bool, typer.Option(help="Go on with what the folder holds.")] = False,
+    dataset: Annotated[Path | None, typer.Option(help="Default: data/ or ../shared/data.")] = None,
+    override: Annotated[list[str] | None, typer.Option(help="Hydra override, key=value; may be repeated.")] = None,
+) -> None:
+    """A whole training with its rollouts; the same command with --resume goes on after a stop."""
+    from app.benchmarks.proof import one_line, prove
+
+    typer.echo(one_line(prove(name, output, resume=resume, dataset=dataset, overrides=override or ())))
+
+
+@bench_app.command("extract")
+def bench_extract(
+    seconds: Annotated[float, typer.Option(min=2.0, help="Length of the generated recording.")] = 30.0,
+    full_resolution: Annotated[bool, typer.Option(help="Keep 640x480 instead of the task's 240x120.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Extraction against the straightforward pipeline and against reading and encoding alone."""
+    from app.benchmarks.extract import measure_extract, table
+
+    found = measure_extract(seconds, full_resolution=full_resolution)
+    typer.echo(json.dumps(found) if as_json else table(found))
+
+
+@bench_app.command("kills")
+def bench_kills(
+    kills: Annotated[int, typer.Option(min=1, help="How many runs to kill.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the moments.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Kill -9 extractions and conversions at random moments; exit code 2 when anything is lost or left behind."""
+    import dataclasses
+    import tempfile
+
+    from app.benchmarks.kills import run_kills
+    from ladle.script import USER_ERROR_EXIT_CODE
+
+    with tempfile.TemporaryDirectory(prefix="ladle-kills-") as folder:
+        count = run_kills(Path(folder), kills, seed)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(count)))
+    else:
+        typer.echo(f"{count.kills} kills ({count.extraction} in extractions, {count.replacement} in replacements, "
+                   f"{count.conversion} in conversions; {count.in_the_middle} found something half-written), "
+                   f"{count.finished_runs} runs after them, {len(count.faults) or 'no'} faults, {count.seconds:.0f} s")
+        for fault in count.faults:
+            typer.echo(fault)
+    if count.faults:
+        raise typer.Exit(USER_ERROR_EXIT_CODE)

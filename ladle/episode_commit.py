@@ -1,0 +1,191 @@
+"""How an episode gets into its folder: staged, summed up, flushed, then moved into place in a way that a kill cannot
+leave half-done.
+
+    .partial-N   staging; a kill leaves it and the next writer of N, or `ladle repair`, removes it
+    .ready-N     the whole episode, flushed; from this rename on the new episode counts
+    .replaced-N  actions of an older episode, out of the way while the parts are exchanged
+
+The moves out of .ready-N can be repeated from any point, so whoever comes next completes them (`recover`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ladle.atomic import flush_folder, flush_tree, locked_folder
+from ladle.episode_checksums import read_checksums, write_checksums
+from ladle.episode_files import (
+    DESCRIPTION_FILE,
+    LABELS_FILE,
+    PARTIAL,
+    PARTIAL_LABELS_FILE,
+    PEOPLES_FILES,
+    READY,
+    REPLACED,
+    TICK_LABELS_FILE,
+    actions_of,
+    numbered,
+    parts_of,
+    remove,
+)
+from ladle.errors import EpisodeError
+
+# A killed parent's worker notices within milliseconds; moving an episode into place takes less.
+WAIT_FOR_WRITER_S = 5.0
+WAIT_FOR_COMMIT_S = 60.0
+
+
+class EpisodeWriter:
+    """Where a new episode's files go until the episode is whole."""
+
+    def __init__(self, staging: Path, number: int) -> None:
+        self._staging = staging
+        self.number = number
+
+    def folder(self, kind: str) -> Path:
+        """Staging folder of `actions`, `videos` or `numpy` for this episode."""
+        path = self._staging / kind / str(self.number)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def frames(self) -> Path:
+        """Staging place of the zarr group with the ticks' frames."""
+        return self._staging / "frames" / f"{self.number}.zarr"
+
+    @property
+    def stamps(self) -> Path:
+        """Staging place of the time stamps."""
+        path = self._staging / "stamps" / f"{self.number}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@contextmanager
+def staged_episode(root: Path, number: int) -> Generator[EpisodeWriter, None, None]:
+    """Stage episode `number` and put it in place at the end of the block; an exception removes what was staged.
+
+    Raises:
+        EpisodeError: another process is writing this episode, or the block wrote no episode.json.
+    """
+    staging = root / f"{PARTIAL}{number}"
+    with locked_folder(staging, WAIT_FOR_WRITER_S) as mine:
+        if not mine:
+            raise EpisodeError(f"episode {number} in {root} is being written by another process; let it finish")
+        try:
+            for left in staging.iterdir():
+                remove(left)
+            yield EpisodeWriter(staging, number)
+            _commit(root, staging, number)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def recover(root: Path) -> list[int]:
+    """Put in place what was whole when a kill came, remove what was not; returns the numbers of the former."""
+    if not any(numbered(root, prefix) for prefix in (READY, PARTIAL, REPLACED)):
+        return []
+    with commit_lock(root):
+        ready = sorted(numbered(root, READY))
+        for number in ready:
+            move_into_place(root, number)
+        for number in sorted(numbered(root, REPLACED)):
+            if (root / actions_of(number) / DESCRIPTION_FILE).is_file():
+                settle_replaced(root, number)
+    for number in sorted(numbered(root, PARTIAL)):
+        with locked_folder(root / f"{PARTIAL}{number}", 0.0) as mine:
+            if mine:
+                shutil.rmtree(root / f"{PARTIAL}{number}")
+    return ready
+
+
+def settle_replaced(root: Path, number: int) -> None:
+    """Remove .replaced-N, under the `commit_lock`; labels that lie nowhere else move to actions/N."""
+    older, actions = root / f"{REPLACED}{number}", root / actions_of(number)
+    if not any((actions / name).is_file() for name in PEOPLES_FILES):
+        for name in PEOPLES_FILES:
+            if (older / name).is_file():
+                actions.mkdir(parents=True, exist_ok=True)
+                (older / name).rename(actions / name)
+        if actions.is_dir():
+            flush_folder(actions)
+    remove(older)
+
+
+def label_folders(root: Path, number: int) -> list[Path]:
+    """Where labels of an episode can lie, the newest first."""
+    return [root / actions_of(number), root / f"{READY}{number}" / actions_of(number), root / f"{REPLACED}{number}"]
+
+
+@contextmanager
+def commit_lock(root: Path) -> Generator[None, None, None]:
+    """Hold the folder of episodes while parts of it move. Raises EpisodeError when another process does not let go."""
+    with locked_folder(root, WAIT_FOR_COMMIT_S) as mine:
+        if not mine:
+            raise EpisodeError(f"{root} is held by another process; run the same command again when that has ended")
+        yield
+
+
+def _commit(root: Path, staging: Path, number: int) -> None:
+    if not (staging / actions_of(number) / DESCRIPTION_FILE).is_file():
+        raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
+    write_checksums(staging, number)
+    flush_tree(staging)
+    with commit_lock(root):
+        _take_labels_along(root, staging / actions_of(number), number)
+        remove(root / f"{READY}{number}")
+        staging.rename(root / f"{READY}{number}")
+        flush_folder(root)
+        move_into_place(root, number)
+
+
+def _take_labels_along(root: Path, actions: Path, number: int) -> None:
+    """People may have labelled while the episode was extracted again: what lies there now is newer."""
+    for old in label_folders(root, number):
+        present = [name for name in PEOPLES_FILES if (old / name).is_file()]
+        if not present:
+            continue
+        if PARTIAL_LABELS_FILE in present and LABELS_FILE not in present:
+            remove(actions / LABELS_FILE)
+            remove(actions / TICK_LABELS_FILE)
+        for name in present:
+            shutil.copyfile(old / name, actions / name)
+        flush_tree(actions)
+        return
+
+
+def move_into_place(root: Path, number: int) -> None:
+    """Move .ready-N into its place, under the `commit_lock`.
+
+    Every step is one rename or can be repeated; the episode is complete with the last rename.
+    """
+    ready, replaced = root / f"{READY}{number}", root / f"{REPLACED}{number}"
+    actions = actions_of(number)
+    if (ready / actions).is_dir():
+        if (root / actions).is_dir():
+            remove(replaced)
+            (root / actions).rename(replaced)
+        _exchange_parts(root, ready, number)
+        (root / actions).parent.mkdir(exist_ok=True)
+        (ready / actions).rename(root / actions)
+        flush_folder((root / actions).parent)
+    remove(ready)
+    remove(replaced)
+    flush_folder(root)
+
+
+def _exchange_parts(root: Path, ready: Path, number: int) -> None:
+    written = read_checksums(ready, number) or {}
+    for part in parts_of(number):
+        if (ready / part).exists():
+            remove(root / part)
+            (root / part).parent.mkdir(exist_ok=True)
+            (ready / part).rename(root / part)
+        elif not any(Path(name).is_relative_to(part) for name in written):
+            remove(root / part)  # the older episode had it, the newer one has not
+        with contextlib.suppress(FileNotFoundError):
+            flush_folder((root / part).parent)

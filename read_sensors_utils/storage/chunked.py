@@ -1,0 +1,194 @@
+"""Reading a scanned file in order of receipt with bounded memory; the part that mcap and ROS 1 bags share.
+
+A chunk is read once, when its first wanted message is due, and let go after its last, so a file in order is read from
+front to back and one whose chunks overlap in time holds only those that overlap. Chunks without a wanted message are
+never read.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import BagError
+from read_sensors_utils.storage.decompress import ChunkDamageError
+from read_sensors_utils.storage.records import Channel, Losses, RawMessage
+from read_sensors_utils.storage.scan import Scan, load
+from read_sensors_utils.storage.source import FileBytes
+
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 256 << 20  # chunks that overlap in time; beyond it the one used least recently is read again later
+
+
+class IndexUnsoundError(ValueError):
+    """The file's index names a message that is not there. Never leaves this package."""
+
+
+class _Segments:
+    """The raw bytes of the segments that are in use."""
+
+    def __init__(self, file: FileBytes, scan: Scan, uses: list[int]) -> None:
+        self._file, self._scan, self._uses = file, scan, uses
+        self._held: OrderedDict[int, memoryview] = OrderedDict()
+        self._held_bytes = 0
+
+    def take(self, number: int) -> memoryview:
+        """The segment, for one of its messages.
+
+        Raises:
+            ChunkDamageError: it cannot be had.
+        """
+        data = self._held.get(number)
+        if data is None:
+            data = memoryview(load(self._file, self._scan.segments[number]))
+            self._held[number] = data
+            self._held_bytes += len(data)
+            while self._held_bytes > CACHE_BYTES and len(self._held) > 1:
+                self._held_bytes -= len(self._held.popitem(last=False)[1])
+        else:
+            self._held.move_to_end(number)
+        self._uses[number] -= 1
+        if not self._uses[number]:
+            self._held_bytes -= len(self._held.pop(number))
+        return data
+
+
+class ChunkedStorage(ABC):
+    """An open file with chunks; see records.Storage for the attributes.
+
+    A message's data is a view of its chunk: whoever keeps the view keeps the whole chunk in memory, so copy what is to
+    be kept.
+    """
+
+    channels: list[Channel]
+    counts: dict[int, int]
+    start_ns: int
+    end_ns: int
+    backsteps: dict[int, int]
+
+    def __init__(self, path: Path) -> None:
+        """Open and index the file.
+
+        Raises:
+            BagError: not a file of this kind, or nothing in it can be read.
+        """
+        self.path = path
+        self.losses = Losses()
+        self.file = FileBytes(path)
+        try:
+            self._scan = self._scanned(is_deep=False)
+            if self._scan.expected is not None and self._scan.expected > len(self._scan.positions):
+                self._scan = self._scanned(is_deep=True)
+            self._publish()
+        except BaseException:
+            self.file.close()
+            raise
+
+    @abstractmethod
+    def new_scan(self, *, is_deep: bool) -> Scan:
+        """A scan that has not run."""
+
+    @abstractmethod
+    def message_at(self, data: memoryview, offset: int) -> tuple[int, int, int, int] | None:
+        """(channel, receive time in ns, start, stop) of the message record at offset; None if there is none."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.file.close()
+
+    def messages(self, keys: Collection[int] | None = None) -> Iterator[RawMessage]:
+        """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
+
+        Raises:
+            BagError: the file is changed by someone else while it is read.
+        """
+        scan, seen = self._scan, set[tuple[int, int]]()
+        while True:
+            positions = scan.positions
+            numbers = positions.ordered(keys)
+            if seen:
+                numbers = np.array([n for n in numbers.tolist() if _place(scan, n) not in seen], np.int64)
+            given = 0
+            try:
+                for message in self._deliver(scan, numbers):
+                    given += 1
+                    if message is not None:
+                        yield message
+            except IndexUnsoundError as error:
+                if scan.is_deep:
+                    raise BagError(f"{self.path} was changed while it was read; wait until it is complete, "
+                                   "then try again") from error
+                # Channels that only the new scan finds are left to the next call: nobody has been told of them.
+                keys = list(positions.counts()) if keys is None else keys
+                seen.update(_place(scan, n) for n in numbers[:given].tolist())
+                scan = self._rescan()
+            else:
+                return
+
+    def _deliver(self, scan: Scan, numbers: NDArray[np.int64]) -> Iterator[RawMessage | None]:
+        """One item a row; None for a message in a damaged chunk."""
+        segments = scan.positions.segments
+        uses = np.bincount(segments[numbers], minlength=len(scan.segments)).tolist()
+        held, channels, message_at = _Segments(self.file, scan, uses), scan.channels, self.message_at
+        damaged: set[int] = set()
+        for time_ns, key, number, offset in scan.positions.rows(numbers):
+            if number in damaged:
+                yield None
+                continue
+            try:
+                data = held.take(number)
+            except ChunkDamageError as error:
+                damaged.add(number)
+                self._lose(scan, number, str(error))
+                yield None
+                continue
+            found = message_at(data, offset)
+            if found is None or found[0] != key or found[1] != time_ns:
+                raise IndexUnsoundError
+            yield RawMessage(channels[key], time_ns, data[found[2] : found[3]])
+
+    def _lose(self, scan: Scan, number: int, why: str) -> None:
+        if scan is self._scan and number not in self._lost:
+            self._lost.add(number)
+            segment = scan.segments[number]
+            self.losses.add(f"a chunk {why} and was left out", n_bytes=segment.stored, chunks=1,
+                            messages=int(np.count_nonzero(scan.positions.segments == number)))
+
+    def _scanned(self, *, is_deep: bool) -> Scan:
+        scan = self.new_scan(is_deep=is_deep)
+        scan.run()
+        return scan
+
+    def _rescan(self) -> Scan:
+        if not self._scan.is_deep:
+            log.debug("%s: the index does not fit the messages; walking every chunk", self.path)
+            before = self._scan.channels
+            self._scan = self._scanned(is_deep=True)
+            self._scan.channels |= before  # who reads may know the channels by their objects
+            self._publish()
+        return self._scan
+
+    def _publish(self) -> None:
+        scan, positions = self._scan, self._scan.positions
+        none = dict.fromkeys(scan.channels, 0)
+        self.channels = list(scan.channels.values())
+        self.counts = none | positions.counts()
+        self.backsteps = none | positions.backsteps()
+        self.start_ns = int(positions.times_ns.min()) if len(positions) else 0
+        self.end_ns = int(positions.times_ns.max()) if len(positions) else 0
+        losses = scan.losses
+        self.losses.bytes, self.losses.chunks, self.losses.messages = losses.bytes, losses.chunks, losses.messages
+        self.losses.reasons[:] = losses.reasons
+        self._lost: set[int] = set()
+
+
+def _place(scan: Scan, number: int) -> tuple[int, int]:
+    """Where the file holds the message of a row, independent of the scan."""
+    return scan.segments[int(scan.positions.segments[number])].offset, int(scan.positions.offsets[number])

@@ -1,0 +1,250 @@
+"""ROS 2's db3 files: SQLite databases of the schema versions of 2019 (Crystal) to today.
+
+Opening reads number, topic and stamp of every row but no message; messages then stream in the order of the rows, or
+are looked up one by one where the stamps are not in that order. Nothing is trusted to be whole: a row that cannot be
+read is counted, and a file whose tree is broken is read from its leaf pages.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from array import array
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import BagError
+from read_sensors_utils.storage.mcap_records import type_name as full_name
+from read_sensors_utils.storage.ordering import ROWS_AT_ONCE, Positions, PositionsBuilder
+from read_sensors_utils.storage.records import Channel, Losses, RawMessage
+from read_sensors_utils.storage.sqlite_log import settled
+from read_sensors_utils.storage.sqlite_pages import LeafRow, SqlitePages
+
+log = logging.getLogger(__name__)
+
+FORMATS: dict[str, Literal["msg", "idl"]] = {"ros2msg": "msg", "ros2idl": "idl"}
+
+
+class SqliteStorage:
+    """An open db3 file; see records.Storage.
+
+    Raises:
+        BagError: not a recording, or nothing in it can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.losses = Losses()
+        self.channels: list[Channel] = []
+        self._stack = ExitStack()
+        self._pages: SqlitePages | None = None
+        try:
+            plain = self._stack.enter_context(settled(path, self.losses))
+            try:
+                self._open(plain)
+            except sqlite3.Error as error:
+                self._salvage(plain, error)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._by_key = {channel.key: channel for channel in self.channels}
+        self._is_in_order = bool(np.all(self._positions.offsets[1:] > self._positions.offsets[:-1]))
+        self.counts = {channel.key: 0 for channel in self.channels} | self._positions.counts()
+        self.backsteps = self._positions.backsteps()
+        times = self._positions.times_ns
+        self.start_ns, self.end_ns = (int(times.min()), int(times.max())) if len(times) else (0, 0)
+
+    def messages(self, keys: Collection[int] | None = None) -> Iterator[RawMessage]:
+        """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file."""
+        rows = self._positions.ordered(keys)
+        if self._pages is not None:
+            yield from self._from_pages(rows, self._pages)
+        elif self._is_in_order and bool(np.all(rows[1:] > rows[:-1])):
+            yield from self._streamed(rows, keys)
+        else:
+            yield from self._looked_up(rows)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._stack.close()
+
+    def _open(self, path: Path) -> None:
+        # immutable: neither a lock nor a -shm file is made or heeded, so a read-only folder does.
+        address = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+        self._database = self._stack.enter_context(
+            closing(sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)))
+        self._database.text_factory = lambda data: data.decode(errors="replace")
+        tables = {str(name): self._columns(str(name)) for name, in self._database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
+        missing = {"topics", "messages"} - set(tables)
+        if missing:
+            raise BagError(f"{self.path} is a database but no recording: it has no table "
+                           f"{' and '.join(sorted(missing))}; leave it out")
+        needed = {"topics": {"id", "name", "type"}, "messages": {"topic_id", "timestamp", "data"}}
+        for table, columns in needed.items():
+            if not columns <= tables[table]:
+                raise BagError(f"{self.path} is no recording of rosbag2: its table {table} has the columns "
+                               f"{', '.join(sorted(tables[table]))}; expected {', '.join(sorted(columns))}")
+        definitions = self._definitions() if "message_definitions" in tables else {}
+        encoding = "serialization_format" if "serialization_format" in tables["topics"] else "'cdr'"
+        for key, name, type_name, serialization in self._database.execute(
+                f"SELECT id, name, type, {encoding} FROM topics ORDER BY id").fetchall():
+            self._add_channel(key, name, type_name, serialization, definitions)
+        self._positions = self._scanned()
+
+    def _columns(self, table: str) -> set[str]:
+        rows = self._database.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+        return {str(name) for name, in rows}
+
+    def _definitions(self) -> dict[str, tuple[str, str]]:
+        rows = self._database.execute(
+            "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions ORDER BY id").fetchall()
+        return {str(name): (str(encoding), str(text)) for name, encoding, text in rows}
+
+    def _add_channel(
+        self, key: Any, name: Any, type_name: Any, serialization: Any, definitions: dict[str, tuple[str, str]]
+    ) -> None:
+        if not (isinstance(key, int) and isinstance(name, str) and isinstance(type_name, str)):
+            self.losses.add("a row of the table topics makes no sense")
+            return
+        if serialization != "cdr":  # listed and counted, never decoded
+            self.channels.append(Channel(key, name, f"{full_name(type_name)} ({str(serialization)[:40]})", "cdr"))
+            return
+        encoding, text = definitions.get(type_name, ("", ""))
+        kind: Literal["msg", "idl", "none"] = FORMATS.get(encoding, "none")
+        self.channels.append(Channel(key, name, full_name(type_name), "cdr", text if kind != "none" else "", kind))
+
+    def _scanned(self) -> Positions:
+        """Number, topic and stamp of all rows, in the order of their numbers; the messages stay on the disk."""
+        builder = PositionsBuilder()
+        cursor = self._database.execute("SELECT rowid, topic_id, timestamp FROM messages ORDER BY rowid")
+        senseless = 0
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            sound = [row for row in rows if type(row[1]) is int and type(row[2]) is int and row[2] >= 0]
+            senseless += len(rows) - len(sound)
+            if sound:
+                table = np.array(sound, np.int64)
+                builder.add_block(table[:, 2], table[:, 1], 0, table[:, 0])
+        return self._built(builder, senseless)
+
+    def _built(self, builder: PositionsBuilder, senseless: int) -> Positions:
+        positions, strange = builder.build([channel.key for channel in self.channels])
+        if senseless:
+            self.losses.add("rows have no number or no stamp that makes sense", messages=senseless)
+        if strange:
+            self.losses.add("messages belong to topics that the file does not list", messages=strange)
+        return positions
+
+    def _streamed(self, rows: NDArray[np.int64], keys: Collection[int] | None) -> Iterator[RawMessage]:
+        """Rows in the order of their numbers by one query, taken up again behind each row that cannot be read."""
+        numbers = self._positions.offsets[rows]
+        wanted = "" if keys is None else f" AND topic_id IN ({', '.join(str(int(key)) for key in keys)})"
+        done = 0
+        while done < len(numbers):
+            query = f"SELECT rowid, topic_id, timestamp, data FROM messages WHERE rowid >= ?{wanted} ORDER BY rowid"
+            try:
+                cursor = self._database.execute(query, (int(numbers[done]),))
+                for begin in range(done, len(numbers), ROWS_AT_ONCE):
+                    for number in numbers[begin : begin + ROWS_AT_ONCE].tolist():
+                        for row in cursor:
+                            if row[0] == number:
+                                break
+                        else:
+                            raise sqlite3.DatabaseError("rows are gone")
+                        done += 1
+                        _, key, stamp, data = row
+                        if type(data) is bytes:
+                            yield RawMessage(self._by_key[key], stamp, data)
+                        else:
+                            self._lose("a message is no blob")
+            except sqlite3.Error:
+                # The cursor reads ahead: the fault may be the next row's.
+                yield from self._looked_up(rows[done : done + 1])
+                done += 1
+
+    def _looked_up(self, rows: NDArray[np.int64]) -> Iterator[RawMessage]:
+        for stamp, key, _, number in self._positions.rows(rows):
+            try:
+                found = self._database.execute("SELECT data FROM messages WHERE rowid = ?", (number,)).fetchone()
+            except sqlite3.Error as error:
+                self._lose(str(error))
+                continue
+            if found is not None and type(found[0]) is bytes:
+                yield RawMessage(self._by_key[key], stamp, found[0])
+            else:
+                self._lose("a message is no blob")
+
+    def _lose(self, reason: str) -> None:
+        self.losses.add(f"rows cannot be read ({reason})", messages=1)
+
+    def _salvage(self, path: Path, error: sqlite3.Error) -> None:
+        """Take topics and positions from the leaf pages."""
+        log.debug("%s: %s; its leaf pages are read", self.path, error)
+        self._pages = SqlitePages(path)
+        self._stack.callback(self._pages.close)
+        topics: dict[int, LeafRow] = {}
+        definitions: dict[str, tuple[str, str]] = {}
+        messages = _FoundRows()
+        for row in self._pages.rows():
+            match row.columns:
+                case (None, int(key), int(stamp), None) if row.blob_type:
+                    messages.add(row, key, stamp)
+                case (None, str(name), str(encoding), str(text), str()) if encoding in FORMATS:
+                    definitions[name] = encoding, text
+                case (None, str(), str(), str(), *_) if row.rowid not in topics:
+                    topics[row.rowid] = row
+                case _:
+                    pass
+        self.channels.clear()
+        for key, row in sorted(topics.items()):
+            _, name, type_name, serialization, *_ = row.columns
+            if serialization == "cdr":
+                self._add_channel(key, name, type_name, serialization, definitions)
+        if not self.channels or not messages:
+            what = "message" if self.channels else "topic"
+            raise BagError(f"cannot read {self.path}: {error}; no {what} in it can be found: copy it again from the "
+                           "robot, or leave it out") from error
+        builder, senseless, missing = messages.built()
+        self._positions = self._built(builder, senseless)
+        self.losses.add(f"the database is damaged ({error})", messages=missing)
+
+    def _from_pages(self, rows: NDArray[np.int64], pages: SqlitePages) -> Iterator[RawMessage]:
+        for stamp, key, _, at in self._positions.rows(rows):
+            data = pages.blob(at)
+            if data is not None:
+                yield RawMessage(self._by_key[key], stamp, data)
+
+
+class _FoundRows:
+    """Rows found on leaf pages; plain arrays, because there may be millions."""
+
+    def __init__(self) -> None:
+        self._rows = array("q")
+
+    def __len__(self) -> int:
+        return len(self._rows) // 4
+
+    def add(self, row: LeafRow, key: int, stamp_ns: int) -> None:
+        """Take in a row; one with pieces missing has no place in the file."""
+        self._rows.extend((row.rowid, key, stamp_ns, row.at if row.is_whole else -1))
+
+    def built(self) -> tuple[PositionsBuilder, int, int]:
+        """Positions of the whole rows in the order of their numbers, how many make no sense, and how many are missing.
+
+        rosbag2 numbers its rows without gaps, so a gap is a loss.
+        """
+        table = np.frombuffer(self._rows, np.int64).reshape(-1, 4)
+        _, first = np.unique(table[:, 0], return_index=True)
+        table = table[first]
+        is_whole, is_sound = table[:, 3] >= 0, table[:, 2] >= 0
+        missing = int(table[-1, 0] - table[0, 0]) + 1 - len(table) + int(np.count_nonzero(~is_whole))
+        builder = PositionsBuilder()
+        for _, key, stamp, at in table[is_whole & is_sound].tolist():
+            builder.add(stamp, key, 0, at)
+        return builder, int(np.count_nonzero(is_whole & ~is_sound)), missing

@@ -1,0 +1,161 @@
+"""`ladle inspect`, `verify` and `repair` as people call them, on genuine recordings and data sets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.inspection import markdown_table
+from ladle.replay_buffer import ReplayBufferWriter, zip_replay_buffer
+from ladle.task import load_task, task_text
+
+BEGIN, END = "<!-- recordings: begin -->\n", "<!-- recordings: end -->\n"
+
+
+def ladle(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "app.cli", *map(str, arguments)], capture_output=True, text=True,
+                          check=False, timeout=120)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system with the options given; skips where that is not allowed."""
+    made: list[Path] = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / f"mount{len(made)}"
+        folder.mkdir()
+        if shutil.which("mount") is None or subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, check=False,
+        ).returncode != 0:
+            pytest.skip("needs to mount a file system")
+        made.append(folder)
+        return folder
+
+    yield mount
+    for folder in made:
+        subprocess.run(["umount", str(folder)], check=False)
+
+
+def test_the_table_of_the_documentation_is_what_the_command_prints(root: Path, shared_data: Path) -> None:
+    """Counts and refusals of every genuine recording."""
+    text = (root / "docs/data_format.md").read_text()
+    table = text[text.index(BEGIN) + len(BEGIN) : text.index(END)]
+    assert markdown_table(shared_data / "bags") == table
+    files = [path for path in (shared_data / "bags").rglob("*") if path.is_file() and "metadata" not in path.name]
+    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    for path in files:
+        name = path.relative_to(shared_data / "bags").as_posix()
+        assert any(name == row or name.startswith(f"{row}/") for row in rows), f"{name} is in no row"
+
+
+def test_a_recording_as_table_and_as_json(shared_data: Path) -> None:
+    """50 Hz for 21 s, in simulation time; nothing is hidden from the numbers."""
+    bag = shared_data / "bags/ros2_db3/ur3_move"
+    text = ladle("inspect", bag).stdout
+    assert "21.042 s, 1052 messages" in text
+    assert "simulation clock" in text
+    found = json.loads(ladle("inspect", bag, "--json").stdout)
+    topic, = found["topics"]
+    assert (topic["topic"], topic["count"]) == ("/joint_states", 1052)
+    assert topic["health"]["rate_hz"] == pytest.approx(50.0, abs=0.1)
+
+
+def test_data_sets_of_other_kinds_are_inspected_and_verified(shared_data: Path) -> None:
+    """Zarr, HDF5 and LeRobot; a broken total is a fault with exit code 2."""
+    for name, words, code in (
+        ("pusht_cchi_v7_replay.zarr", "206 episodes, 25650 steps", 0),
+        ("lerobot/v30_so101_real_6ep", "6 episodes, 1782 steps, 30 Hz", 0),
+        ("hdf5/robosuite_stack_panda.hdf5", "532 steps", 2),
+    ):
+        inspected, verified = ladle("inspect", shared_data / name), ladle("verify", shared_data / name)
+        assert inspected.returncode == 0, inspected.stderr
+        assert words in inspected.stdout
+        assert verified.returncode == code, verified.stdout + verified.stderr
+
+
+def test_what_is_not_known_is_one_line(tmp_path: Path) -> None:
+    """Exit code 2, the path, and what is expected."""
+    for command in ("inspect", "verify", "repair"):
+        done = ladle(command, tmp_path / "nothing")
+        assert done.returncode == 2
+        line, = done.stderr.strip().splitlines()
+        assert str(tmp_path / "nothing") in line
+
+
+def write_buffer(path: Path, edit: Callable[[dict[str, np.ndarray]], object] = lambda _: None) -> Path:
+    """A scoop buffer of two episodes, the second one edited."""
+    with ReplayBufferWriter(path, {"task": task_text(load_task("scoop")), "episodes": [0, 4]}) as writer:
+        for last in (False, True):
+            pose = np.tile(np.array([0, 0, 0, 0, 0, 0, 1], np.float32), (5, 1))
+            streams = {"eef": pose.copy(), "action": pose.copy(), "label": np.ones((5, 1), np.float32)}
+            if last:
+                edit(streams)
+            writer.append_episode(streams)
+    return path
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(("edit", "words"), [
+    (lambda s: s["eef"].__setitem__((2, 0), np.inf), "data/eef in episode 1 (in order) is not finite"),
+    (lambda s: s["action"].__setitem__((2, 6), 0.5), "not of unit length at tick 2"),
+    (lambda s: s["action"].__setitem__((slice(2, None), 6), -1.0), "changes its sign after tick 1"),
+    (lambda s: s["label"].__setitem__((0, 0), 3), "holds 3, expected 0 to 2"),
+])
+def test_faults_of_a_replay_buffer_are_named(tmp_path: Path, zipped: bool, edit, words: str) -> None:
+    """In the folder and in the zip; a sound one has none."""
+    from app.verification import verify
+
+    for buffer, expected in ((write_buffer(tmp_path / "a.zarr"), ""), (write_buffer(tmp_path / "b.zarr", edit), words)):
+        verdict = verify(zip_replay_buffer(buffer) if zipped else buffer)
+        assert [words in str(fault) for fault in verdict.faults] == [True] * bool(expected), verdict.faults
+
+
+def test_an_undecodable_chunk_is_named(tmp_path: Path) -> None:
+    """In a folder by its codec, in a zip by its CRC."""
+    from app.verification import verify
+
+    path = write_buffer(tmp_path / "a.zarr")
+    archive = zip_replay_buffer(path)
+    (path / "data/eef/0.0").write_bytes(b"no chunk")
+    assert "data/eef cannot be decoded" in str(verify(path).faults[0])
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"data/eef/0.0") + 40] ^= 1
+    archive.write_bytes(content)
+    assert "data/eef/0.0" in str(verify(archive).faults[0])
+
+
+@pytest.mark.parametrize("options", ["size=100k", "ro"])
+def test_a_full_or_read_only_disk_is_one_line(mounted, tmp_path: Path, options: str) -> None:
+    """For extraction, conversion and repair: exit code 2, one line that names the cause; nothing half-written."""
+    from app.benchmarks.recording import benchmark_task, write_recording
+
+    bag = write_recording(tmp_path / "bags", "mcap", 1.0, size_px=(160, 120), distinct_frames=4)
+    task = tmp_path / "task.yaml"
+    task.write_text(task_text(benchmark_task(120, 60)))
+    sound = tmp_path / "sound"
+    assert ladle("extract", "--path-load", bag, "--path-save", sound, "--task", task).returncode == 0
+    np.save(sound / "actions/0/annotations_video.npy", np.zeros(30, np.int64))
+    assert ladle("extract", "--path-load", bag, "--path-save", sound, "--task", task).returncode == 0
+    disk = mounted(options)
+    cause = "no space left" if options != "ro" else "read-only"
+    for command in (
+        ("extract", "--path-load", bag, "--path-save", disk / "out", "--task", task),
+        ("convert", "--dataset-path", sound, "--output", disk / "a.zarr"),
+        ("convert", sound, disk / "b.zarr.zip"),
+    ):
+        done = ladle(*command)
+        assert done.returncode == 2, done.stderr
+        lines = [line for line in done.stderr.splitlines() if line.startswith("E ")]
+        assert len(lines) == 1, done.stderr
+        assert cause in lines[0].lower(), lines[0]
+        assert "Traceback" not in done.stderr
+    assert not [path for path in disk.rglob("*") if path.is_file()]

@@ -1,0 +1,218 @@
+"""db3 files of every schema give up all rows that are on the disk, in the order of receipt, and stay as they are."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ladle.errors import BagError
+from read_sensors_utils.storage.sqlite import SqliteStorage
+
+SCHEMAS = {
+    "crystal": ("name TEXT, type TEXT, serialization_format TEXT", ""),
+    "foxy": ("name TEXT, type TEXT, serialization_format TEXT, offered_qos_profiles TEXT", ""),
+    "jazzy": ("name TEXT, type TEXT, serialization_format TEXT, offered_qos_profiles TEXT, type_description_hash TEXT",
+              "int32 data"),
+}
+BIG = 20_000  # bytes, so that messages have pages of their own
+
+
+def write(path: Path, rows: list[tuple[int, int, bytes]], schema: str = "jazzy", index: bool = True,
+          page_bytes: int = 4096) -> Path:
+    """A db3 with the topics 1 (/a) and 2 (/b) and rows of (topic, stamp, data)."""
+    columns, definition = SCHEMAS[schema]
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA page_size={page_bytes}")
+        database.execute(f"CREATE TABLE topics(id INTEGER PRIMARY KEY, {columns})")
+        if definition:
+            database.execute("CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT, encoding TEXT, "
+                             "encoded_message_definition TEXT, type_description_hash TEXT)")
+            database.execute("INSERT INTO message_definitions VALUES (1, 'std_msgs/msg/Int32', 'ros2msg', ?, 'RIHS')",
+                             (definition,))
+        database.execute("CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, "
+                         "timestamp INTEGER NOT NULL, data BLOB NOT NULL)")
+        if index:
+            database.execute("CREATE INDEX timestamp_idx ON messages (timestamp ASC)")
+        type_name = "std_msgs/Int32" if schema == "crystal" else "std_msgs/msg/Int32"
+        empty = [""] * (columns.count(",") - 2)
+        for key, name in ((1, "/a"), (2, "/b")):
+            marks = ", ".join("?" * (4 + len(empty)))
+            database.execute(f"INSERT INTO topics VALUES ({marks})", (key, name, type_name, "cdr", *empty))
+        database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (?, ?, ?)", rows)
+        database.commit()
+    return path
+
+
+def read(path: Path, keys: list[int] | None = None) -> tuple[list[tuple[str, int, bytes]], SqliteStorage]:
+    """All messages of the channels, and the closed storage."""
+    storage = SqliteStorage(path)
+    try:
+        found = storage.messages(keys)
+        return [(message.channel.topic, message.receive_ns, bytes(message.data)) for message in found], storage
+    finally:
+        storage.close()
+
+
+@pytest.mark.parametrize("schema", list(SCHEMAS))
+@pytest.mark.parametrize("index", [True, False])
+def test_every_schema_is_read(tmp_path, schema, index):
+    """Old type names are brought to those in use; the definition comes along where there is one."""
+    path = write(tmp_path / "odd ?#% name.db3", [(1, 5, b"x"), (2, 6, b"y"), (1, 7, b"z")], schema, index)
+    messages, storage = read(path)
+    assert messages == [("/a", 5, b"x"), ("/b", 6, b"y"), ("/a", 7, b"z")]
+    assert (storage.start_ns, storage.end_ns, storage.counts) == (5, 7, {1: 2, 2: 1})
+    assert {channel.type_name for channel in storage.channels} == {"std_msgs/msg/Int32"}
+    assert storage.channels[0].definition == SCHEMAS[schema][1]
+    assert not storage.losses
+    assert read(path, [2])[0] == [("/b", 6, b"y")]
+
+
+@given(stamps=st.lists(st.tuples(st.sampled_from([1, 2]), st.integers(0, 20)), max_size=60), index=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+def test_messages_come_in_the_order_of_receipt(tmp_path, stamps, index):
+    """Equal stamps keep the order of the file; steps back are counted by topic."""
+    path = tmp_path / "x.db3"
+    path.unlink(missing_ok=True)
+    rows = [(key, stamp, bytes([n])) for n, (key, stamp) in enumerate(stamps)]
+    messages, storage = read(write(path, rows, index=index))
+    assert [(key, stamp, data) for key, stamp, data in messages] == [
+        ({1: "/a", 2: "/b"}[key], stamp, data) for key, stamp, data in sorted(rows, key=lambda row: row[1])]
+    for key in storage.backsteps:
+        own = [stamp for topic, stamp in stamps if topic == key]
+        assert storage.backsteps[key] == sum(stamp < max(own[:n]) for n, stamp in enumerate(own) if n)
+
+
+@pytest.mark.parametrize("page_bytes", [512, 4096])
+@pytest.mark.parametrize("share", [0.15, 0.4, 0.7, 0.95, 0.999])
+def test_a_cut_off_file_gives_up_every_whole_row(tmp_path, share, page_bytes):
+    """Also those whose place in the tree was cut off; what is missing is counted."""
+    rows = [(1 + n % 2, n, bytes([n % 256]) * (BIG if n % 7 == 0 else 50)) for n in range(300)]
+    path = write(tmp_path / "x.db3", rows, page_bytes=page_bytes)
+    os.truncate(path, int(path.stat().st_size * share))
+    messages, storage = read(path)
+    expected = {stamp: (topic, data) for topic, stamp, data in rows}
+    assert all(expected[stamp] == ({"/a": 1, "/b": 2}[topic], data) for topic, stamp, data in messages)
+    assert [stamp for _, stamp, _ in messages] == sorted({stamp for _, stamp, _ in messages})
+    assert storage.losses
+    assert len(messages) > 0.75 * share * len(rows)
+    assert len(messages) + storage.losses.messages >= messages[-1][1] + 1
+
+
+def test_a_damaged_message_costs_only_itself(tmp_path):
+    """The chain of pages of one message leads nowhere."""
+    rows = [(1, n, bytes([65 + n]) * BIG) for n in range(9)]
+    path = write(tmp_path / "x.db3", rows)
+    content = bytearray(path.read_bytes())
+    start = next(at for at in range(0, len(content), 4096) if content[at + 4 : at + 4096] == b"E" * 4092)
+    content[start : start + 4] = b"\x00\xff\xff\xff"
+    path.write_bytes(content)
+    messages, storage = read(path)
+    assert [stamp for _, stamp, _ in messages] == [0, 1, 2, 3, 5, 6, 7, 8]
+    assert storage.losses.messages == 1
+    assert "malformed" in storage.losses.reasons[0]
+
+
+@given(seed=st.integers(0, 2**32), n_flips=st.integers(1, 30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+def test_random_damage_ends_in_messages_or_a_bag_error(tmp_path, seed, n_flips):
+    """No other exception, whatever byte is hit."""
+    rng = random.Random(seed)
+    path = tmp_path / "x.db3"
+    if not path.exists():
+        write(path, [(1 + n % 2, n, bytes([n]) * (6000 if n % 5 == 0 else 90)) for n in range(60)])
+    content = bytearray(path.read_bytes())
+    for _ in range(n_flips):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    damaged = tmp_path / "damaged.db3"
+    damaged.write_bytes(content)
+    try:
+        messages, storage = read(damaged)
+    except BagError:
+        return
+    assert len(messages) <= sum(storage.counts.values())
+
+
+def test_a_lost_first_page_is_read_around(tmp_path):
+    """The schema is gone, the pages are there."""
+    rows = [(1, n, bytes([n]) * 200) for n in range(200)]
+    path = write(tmp_path / "x.db3", rows)
+    content = bytearray(path.read_bytes())
+    content[100:4096] = bytes(3996)
+    path.write_bytes(content)
+    messages, storage = read(path)
+    assert [data for _, _, data in messages] == [data for _, _, data in rows]
+    assert storage.losses
+
+
+def test_rows_that_make_no_sense_are_counted(tmp_path):
+    """Unknown topics, stamps that are text or negative, messages that are text."""
+    path = write(tmp_path / "x.db3", [(1, 1, b"a"), (9, 2, b"b"), (1, 3, b"c")])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, 'later', x'00')")
+        database.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, -5, x'00')")
+        database.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, 6, 'words')")
+        database.commit()
+    messages, storage = read(path)
+    assert [data for _, _, data in messages] == [b"a", b"c"]
+    assert storage.losses.messages == 4
+
+
+@pytest.mark.parametrize(("statement", "words"), [
+    ("DROP TABLE messages", "no recording: it has no table messages"),
+    ("ALTER TABLE messages RENAME COLUMN data TO body", "no recording of rosbag2: its table messages has the columns"),
+])
+def test_other_databases_are_refused_by_name(tmp_path, statement, words):
+    """The message says what is missing."""
+    path = write(tmp_path / "x.db3", [(1, 1, b"a")])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(statement)
+    with pytest.raises(BagError, match=words) as raised:
+        SqliteStorage(path)
+    assert "x.db3" in str(raised.value)
+
+
+def test_topics_serialised_in_another_way_are_listed(tmp_path):
+    """Their type says so, hence they are never decoded."""
+    path = write(tmp_path / "x.db3", [(1, 1, b"a"), (2, 2, b"b")])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE topics SET serialization_format = 'protobuf' WHERE id = 2")
+        database.commit()
+    storage = SqliteStorage(path)
+    names = [channel.type_name for channel in storage.channels]
+    assert names == ["std_msgs/msg/Int32", "std_msgs/msg/Int32 (protobuf)"]
+    storage.close()
+
+
+def test_a_transaction_that_a_kill_interrupted_is_taken_back(tmp_path):
+    """A hot rollback journal is applied to a copy; the folder stays as it is."""
+    path = write(tmp_path / "x.db3", [(1, n, b"a" * 3000) for n in range(50)])
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA cache_size=2")
+        database.execute("BEGIN")
+        database.execute("UPDATE messages SET timestamp = timestamp + 1000")
+        for name in ("x.db3", "x.db3-journal"):
+            (killed / name).write_bytes((tmp_path / name).read_bytes())
+        database.execute("ROLLBACK")
+    before = {file.name: file.read_bytes() for file in killed.iterdir()}
+    assert [stamp for _, stamp, _ in read(killed / "x.db3")[0]] == list(range(50))
+    assert {file.name: file.read_bytes() for file in killed.iterdir()} == before
+
+
+def test_nothing_is_written_beside_the_file(tmp_path):
+    """A left-over -shm does not matter, and a file in WAL mode gets no -wal."""
+    path = write(tmp_path / "x.db3", [(1, 1, b"a")])
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+    (tmp_path / "x.db3-shm").write_bytes(b"\xff" * 32768)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(read(path)[0]) == 1
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
