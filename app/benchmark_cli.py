@@ -58,6 +58,22 @@ def bench_extract(
     typer.echo(json.dumps(found) if as_json else table(found))
 
 
+@bench_app.command("age")
+def bench_age(
+    minutes: Annotated[float, typer.Option(min=0.1, help="Length of the recording.")] = 10.0,
+    camera_hz: Annotated[float, typer.Option(min=0.1, help="Rate of the cameras.")] = 14.2,
+    latency_s: Annotated[float, typer.Option(min=0.0, help="From the light to the header stamp.")] = 0.04,
+    as_json: AsJson = False,
+) -> None:
+    """Stored ages of a simulated recording against the true ones."""
+    import dataclasses
+
+    from app.benchmarks.age import measure_age
+
+    found = dataclasses.asdict(measure_age(minutes, camera_hz, latency_s))
+    typer.echo(json.dumps(found) if as_json else "\n".join(f"{name:22} {value}" for name, value in found.items()))
+
+
 @bench_app.command("kills")
 def bench_kills(
     kills: Annotated[int, typer.Option(min=1, help="How many runs to kill.")] = 200,

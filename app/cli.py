@@ -78,6 +78,7 @@ def extract(
     annotations: Annotated[bool, typer.Option(help="Only bring the labels to the ticks.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all.")] = None,
     ray: Annotated[str | None, typer.Option(help="Ray cluster that does the work; local starts one here.")] = None,
+    msg: Annotated[list[Path] | None, typer.Option(help="Folder or .msg file with types of custom packages.")] = None,
 ) -> None:
     """Turn bags into episodes aligned in time."""
     from ladle.episode import EpisodeFolder
@@ -89,7 +90,7 @@ def extract(
         interpolate_labels(EpisodeFolder(path_save), load_task(task), required=True)
     else:
         extract_all(path_load, path_save, load_task(task), override=override, workers=workers or DEFAULT_WORKERS,
-                    ray_address=ray)
+                    ray_address=ray, definitions=msg or ())
 
 
 @app.command()

@@ -21,13 +21,18 @@ class FileChecksums:
     """Checksums of all files of a recording, each a job of the workers."""
 
     def __init__(self, source: BagSource, workers: FrameWorkers) -> None:
-        self.sums: dict[str, str] = {}
+        self._sums: dict[str, dict[str, str]] = {}
         lane = workers.lane()
         for path in source.files:
             lane.put(0, self._add, path)
 
+    def by_kind(self) -> dict[str, dict[str, str]]:
+        """sha256 or sha256_of_blocks -> file name -> hexadecimal sum."""
+        return self._sums
+
     def _add(self, path: Path) -> None:
-        self.sums[path.name] = file_checksum(path)
+        kind = "sha256" if path.stat().st_size <= WHOLE_UP_TO_BYTES else "sha256_of_blocks"
+        self._sums.setdefault(kind, {})[path.name] = file_checksum(path)
 
 
 def file_checksum(path: Path) -> str:

@@ -38,7 +38,7 @@ def describe(replay: Replay, arrays: Mapping[str, NDArray[Any]], mass_g: float |
         "joint_names": list(task.joints.names) if task.joints else [],
         "units": UNITS,
         "mass_g": mass_g,
-        "source": {"bag": bag.source.name, "sha256": replay.checksums.sums, "start_ns": bag.start_ns,
+        "source": {"bag": bag.source.name, **replay.checksums.by_kind(), "start_ns": bag.start_ns,
                    "duration_s": (bag.end_ns - bag.start_ns) * 1e-9},
         "clock": episode_clock(health),
         "streams": streams,

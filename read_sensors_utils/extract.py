@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Timeline:
 
 
 def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass_g: float | None, *,
-                override: bool = False, threads: int = 1) -> int:
+                override: bool = False, definitions: Iterable[Path] = (), threads: int = 1) -> int:
     """Extract one recording into the folder; returns the number of ticks.
 
     The episode appears whole or not at all. Labels that people made stay, if they still fit the frames. The number of
@@ -68,7 +69,7 @@ def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass
         KinematicsError: the robot description lacks the task's frames.
     """
     require_extractable(task)
-    with Bag(source) as bag:
+    with Bag(source, definitions) as bag:
         topics = find_topics(bag, task)
         chain = read_chain(bag, task)
         labels = folder.frame_labels(source.number)
@@ -101,7 +102,7 @@ def write_episode(replay: Replay, chain: KinematicChain | None, mass_g: float | 
     task, stamps = replay.task, replay.stamps()
     assert task.joints is not None
     ticks = timeline(stamps, replay.schedule.decisions_ns, replay.bag.start_ns)
-    joints = np.stack(replay.joints.positions_rad)
+    joints = np.array(replay.joints.positions_rad, np.float64)
     seen = joints_seen(stamps[JOINTS], joints, ticks.decision_s, ticks.observation_s)
     target = joints_measured(stamps[JOINTS], joints, ticks.observation_s + task.period_s)
     arrays: dict[str, NDArray[Any]] = {

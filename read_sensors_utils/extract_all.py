@@ -9,7 +9,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -54,6 +54,7 @@ class Job:
     """One recording to extract. Plain data: it travels to another process.
 
     Attributes:
+        definitions: folders or .msg files of types that the recording does not define.
         threads: how many threads work on its frames.
     """
 
@@ -62,12 +63,13 @@ class Job:
     root: Path
     mass_g: float | None
     override: bool
+    definitions: tuple[Path, ...] = ()
     threads: int = 1
 
 
 def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override: bool = False,
                 workers: int = DEFAULT_WORKERS, on_done: Callable[[int, int], None] | None = None,
-                ray_address: str | None = None) -> Summary:
+                ray_address: str | None = None, definitions: Iterable[Path] = ()) -> Summary:
     """Extract every recording that has no complete episode yet, then bring existing labels to the ticks.
 
     Recordings are independent: one that fails costs none of the others, and is named at the end.
@@ -76,6 +78,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
         override: extract again what is complete; people's labels are kept.
         workers: cores to use: one process a recording, and threads within it where there are fewer recordings.
         ray_address: a Ray cluster that does the work instead, "local" for one on this machine.
+        definitions: folders or .msg files of types that the recordings do not define.
         on_done: called with (done, total) after each recording.
 
     Raises:
@@ -87,7 +90,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     masses_g = _masses_g(sources, task, path_load)
     folder.recover()
     complete = set() if override else _complete(sources, folder, task)
-    jobs = [Job(source, task_text(task), path_save, masses_g[source.number], override)
+    jobs = [Job(source, task_text(task), path_save, masses_g[source.number], override, tuple(definitions))
             for source in sources if source.number not in complete]
     extracted: list[int] = []
     failures: dict[int, LadleError] = {}
@@ -162,7 +165,7 @@ def run_job(job: Job) -> LadleError | None:
     cv2.setNumThreads(1)  # the frames are spread over the cores, not the pixels of a frame
     try:
         extract_bag(job.source, task_from_text(job.task_text), EpisodeFolder(job.root), job.mass_g,
-                    override=job.override, threads=job.threads)
+                    override=job.override, definitions=job.definitions, threads=job.threads)
     except LadleError as error:
         return error
     except OSError as error:

@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.workers < 1:
         raise ConfigError(f"--workers {options.workers} cannot work; expected 1 or more")
     summary = extract_all(Path(options.path_load).expanduser(), path_save, task, override=options.override,
-                          workers=options.workers, ray_address=options.ray,
+                          workers=options.workers, ray_address=options.ray, definitions=options.msg,
                           on_done=lambda done, total: log.info("%d of %d recordings", done, total))
     log.info("%d episodes extracted, %d were complete, %d have labels: %s in %.1f s", len(summary.extracted),
              len(summary.skipped), len(summary.labelled), path_save, time.monotonic() - started_s)
@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", default="scoop", help="name of a task or path of a task file (default: scoop)")
     parser.add_argument("--override", action="store_true", help="extract complete episodes again; labels are kept")
     parser.add_argument("--annotations", action="store_true", help="only bring the labels to the ticks")
+    parser.add_argument("--msg", type=Path, action="append", default=[], metavar="PATH",
+                        help="folder or .msg file with types that the recordings do not define; may be repeated")
     parser.add_argument("--workers", type=int, default=DEFAULT_WORKERS, help="cores to use (default: all)")
     parser.add_argument("--ray", metavar="ADDRESS", help="spread the recordings over this Ray cluster (host:port, "
                                                         "auto), or over a new one on this machine (local)")

@@ -22,7 +22,9 @@ class FrameWorkers:
 
     def __init__(self, threads: int, queue_bytes: int = QUEUE_BYTES) -> None:
         self._queue_bytes = queue_bytes
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._has_work = threading.Condition(self._lock)  # for the threads
+        self._has_room = threading.Condition(self._lock)  # for the caller
         self._lanes: list[Lane] = []
         self._ready: deque[Lane] = deque()
         self._waiting_bytes = 0
@@ -41,16 +43,16 @@ class FrameWorkers:
 
     def finish(self) -> None:
         """Wait for all jobs. Raises what a job raised first; the jobs after it are dropped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._unfinished == 0)
+        with self._lock:
+            self._has_room.wait_for(lambda: self._unfinished == 0)
             self._raise_error()
 
     def close(self) -> None:
         """Drop the jobs that have not begun, wait for the others, end the threads."""
-        with self._changed:
+        with self._lock:
             self._drop_jobs()
             self._stopping = True
-            self._changed.notify_all()
+            self._has_work.notify_all()
         for thread in self._threads:
             thread.join()
 
@@ -59,10 +61,10 @@ class FrameWorkers:
         if not self._threads:
             job(*arguments)
             return
-        with self._changed:
+        with self._lock:
             # A job that is larger than the bound is taken when nothing else waits.
-            self._changed.wait_for(lambda: self._error is not None or self._waiting_bytes == 0
-                                   or self._waiting_bytes + n_bytes <= self._queue_bytes)
+            if self._waiting_bytes and self._waiting_bytes + n_bytes > self._queue_bytes:
+                self._has_room.wait_for(self._is_roomy)
             self._raise_error()
             self._waiting_bytes += n_bytes
             self._unfinished += 1
@@ -70,12 +72,16 @@ class FrameWorkers:
             if not lane.is_scheduled:
                 lane.is_scheduled = True
                 self._ready.append(lane)
-                self._changed.notify_all()
+                self._has_work.notify()
+
+    def _is_roomy(self) -> bool:
+        """Half of the room is free: a caller that came back for every job would take the threads' time."""
+        return self._error is not None or self._waiting_bytes <= self._queue_bytes // 2
 
     def _serve(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ready or self._stopping)
+            with self._lock:
+                self._has_work.wait_for(lambda: self._ready or self._stopping)
                 if not self._ready:
                     return
                 lane = self._ready.popleft()
@@ -86,7 +92,7 @@ class FrameWorkers:
             except BaseException as raised:
                 error = raised
             del job, arguments
-            with self._changed:
+            with self._lock:
                 self._done(lane, n_bytes, error)
 
     def _done(self, lane: Lane, n_bytes: int, error: BaseException | None) -> None:
@@ -98,8 +104,9 @@ class FrameWorkers:
             self._drop_jobs()
         lane.is_scheduled = bool(lane.jobs)
         if lane.jobs:
-            self._ready.append(lane)
-        self._changed.notify_all()
+            self._ready.append(lane)  # this thread takes the next one: no other need be woken
+        if self._unfinished == 0 or self._is_roomy():
+            self._has_room.notify()
 
     def _drop_jobs(self) -> None:
         for lane in self._ready:

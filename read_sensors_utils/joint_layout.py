@@ -9,6 +9,7 @@ is decoded in full.
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ class JointSample(NamedTuple):
     """The joints of one message, and its header stamp."""
 
     stamp_ns: int
-    positions_rad: NDArray[np.float64]
+    positions_rad: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +43,20 @@ class _Layout:
     constant: tuple[tuple[int, int, bytes], ...]
     stamp_at: int | None
     block_at: int
-    block_length: int
-    order: NDArray[np.intp]
+    block: struct.Struct
+    order: tuple[int, ...]
 
     def read(self, data: Bytes) -> JointSample | None:
         for start, stop, expected in self.constant:
             if data[start:stop] != expected:
                 return None
         seconds, nanoseconds = (0, 0) if self.stamp_at is None else STAMP.unpack_from(data, self.stamp_at)
-        positions = np.frombuffer(data, "<f8", self.block_length, self.block_at)[self.order]
+        block = self.block.unpack_from(data, self.block_at)
         # Seconds are signed in ROS 2 and not in ROS 1; the few values where that matters are decoded in full, as are
-        # positions that are not finite.
-        if seconds < 0 or not np.isfinite(positions).all():
+        # positions that are not finite (a sum that overflows only costs the time).
+        if seconds < 0 or not math.isfinite(sum(block)):
             return None
-        return JointSample(seconds * NS_PER_S + nanoseconds, positions)
+        return JointSample(seconds * NS_PER_S + nanoseconds, tuple([block[n] for n in self.order]))
 
 
 class JointLayouts:
@@ -144,7 +145,8 @@ def _learn(data: bytes, message: Any, decode: Callable[[Bytes], Any],
     if np.any((places - start) % WORD_BYTES):
         return None
     order = (places - start) // WORD_BYTES
-    return _Layout(_constant(data, numbers), stamp_at.get(stamp_ns), start, int(order.max()) + 1, order)
+    block = struct.Struct(f"<{int(order.max()) + 1}d")
+    return _Layout(_constant(data, numbers), stamp_at.get(stamp_ns), start, block, tuple(order.tolist()))
 
 
 def _numbers(data: bytes, message: Any, decode: Callable[[Bytes], Any]) -> list[_Number]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class JointRecorder:
     """Collects the joints of one topic, by name.
 
     Attributes:
-        header_ns, receive_ns, positions_rad: one entry per usable message.
+        header_ns, receive_ns, positions_rad: one entry per usable message; (n,) joints each.
         skipped: how many messages did not speak of all joints, or held numbers that are not finite.
         reason: why the last of them was skipped.
     """
@@ -45,7 +45,7 @@ class JointRecorder:
         self._config, self._topic = config, topic
         self.header_ns: list[int] = []
         self.receive_ns: list[int] = []
-        self.positions_rad: list[Floats] = []
+        self.positions_rad: list[Sequence[float]] = []
         self.skipped = 0
         self.reason = ""
 
@@ -66,7 +66,7 @@ class JointRecorder:
             self.skipped += 1
             self.reason = why_no_joints(message, names)
             return False
-        self.take(JointSample(stamp_ns, positions), receive_ns)
+        self.take(JointSample(stamp_ns, tuple(positions.tolist())), receive_ns)
         return True
 
     def fast_decoder(self, decode: Decoder) -> Decoder:
@@ -150,7 +150,8 @@ class Replay:
     def _replay(self) -> None:
         stream_of = {self.topics.joints: JOINTS, **{topic: key for key, topic in self.topics.cameras.items()}}
         for topic, receive_ns, message in self.messages(stream_of):
-            self._tick_until(receive_ns)
+            if receive_ns > self.schedule.next_ns:
+                self._tick_until(receive_ns)
             name = stream_of[topic]
             stamp_ns = message.stamp_ns if isinstance(message, JointSample) else header_ns(message)
             if name != JOINTS:

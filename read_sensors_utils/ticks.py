@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+NEVER_NS = 2**63 - 1
+
 
 class TickSchedule:
     """Says, while a recording is replayed, which decision times have passed.
 
     Attributes:
         decisions_ns: the ticks so far.
+        next_ns: nothing is due before a receipt at or before this instant.
     """
 
     def __init__(self, period_s: float, streams: Collection[str], is_valid: Callable[[int], bool]) -> None:
@@ -24,11 +27,13 @@ class TickSchedule:
         self._origin_ns = 0
         self._candidate = 0
         self.decisions_ns: list[int] = []
+        self.next_ns = NEVER_NS
 
     def due(self, before_ns: int) -> Iterator[int]:
         """Decision times before the next receipt, each once; call before the sample received then is taken in."""
         while not self._waiting:
             decision_ns = self._origin_ns + round(self._candidate * self._period_ns)
+            self.next_ns = decision_ns
             if decision_ns >= before_ns:
                 return
             self._candidate += 1
@@ -41,6 +46,7 @@ class TickSchedule:
         if stream in self._waiting:
             self._waiting.remove(stream)
             self._origin_ns = receive_ns
+            self.next_ns = NEVER_NS if self._waiting else receive_ns
 
     @property
     def waiting_for(self) -> list[str]:

@@ -40,7 +40,7 @@ class _Segments:
         self._held_bytes = 0
 
     def take(self, number: int) -> memoryview:
-        """The segment, for one of its messages.
+        """The segment, for one or more of its messages; say with `used` when they are done.
 
         Raises:
             ChunkDamageError: it cannot be had.
@@ -54,10 +54,13 @@ class _Segments:
                 self._held_bytes -= len(self._held.popitem(last=False)[1])
         else:
             self._held.move_to_end(number)
-        self._uses[number] -= 1
-        if not self._uses[number]:
-            self._held_bytes -= len(self._held.pop(number))
         return data
+
+    def used(self, number: int, times: int) -> None:
+        """So many messages of the segment were delivered; after the last it is let go."""
+        self._uses[number] -= times
+        if not self._uses[number] and number in self._held:
+            self._held_bytes -= len(self._held.pop(number))
 
 
 class ChunkedStorage(ABC):
@@ -138,17 +141,23 @@ class ChunkedStorage(ABC):
         uses = np.bincount(segments[numbers], minlength=len(scan.segments)).tolist()
         held, channels, message_at = _Segments(self.file, scan, uses), scan.channels, self.message_at
         damaged: set[int] = set()
+        taken, times, data = -1, 0, memoryview(b"")
         for time_ns, key, number, offset in scan.positions.rows(numbers):
             if number in damaged:
                 yield None
                 continue
-            try:
-                data = held.take(number)
-            except ChunkDamageError as error:
-                damaged.add(number)
-                self._lose(scan, number, str(error))
-                yield None
-                continue
+            if number != taken:
+                if times:
+                    held.used(taken, times)
+                try:
+                    taken, times, data = number, 0, held.take(number)
+                except ChunkDamageError as error:
+                    taken, times = -1, 0
+                    damaged.add(number)
+                    self._lose(scan, number, str(error))
+                    yield None
+                    continue
+            times += 1
             found = message_at(data, offset)
             if found is None or found[0] != key or found[1] != time_ns:
                 raise IndexUnsoundError

@@ -270,3 +270,10 @@ def test_a_genuine_recording_extracts_by_the_script(root, shared_data, tmp_path)
                  "--task", "ur3_joints")
     assert result.returncode == 0, result.stderr
     assert len(EpisodeFolder(tmp_path / "out").load(0)) == 210
+
+
+def test_definitions_reach_the_recording(recordings, tmp_path, small_task):
+    """A folder of types that is not there is refused by name, before anything is written."""
+    with pytest.raises(BagError, match="no_such_folder"):
+        extract_all(recordings([0]), tmp_path / "out", small_task, workers=1, definitions=[tmp_path / "no_such_folder"])
+    assert EpisodeFolder(tmp_path / "out").numbers() == []

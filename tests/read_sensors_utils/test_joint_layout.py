@@ -75,7 +75,7 @@ def agrees(topic: Topic, layouts: JointLayouts, data: bytes, names: tuple[str, .
             expected = joint_positions(message, names)
             assert expected is not None
             assert found[0] == header_ns(message)
-            assert found[1].tobytes() == expected.tobytes()
+            assert np.array(found[1]).tobytes() == expected.tobytes()
     return found is not None
 
 
