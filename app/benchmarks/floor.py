@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from app.benchmarks.recording import CAMERA_HZ, CAMERAS, DISTINCT_FRAMES, color_frames, depth_frames
@@ -30,6 +31,7 @@ def run_floor(files: list[Path], task: TaskConfig, frames: list[tuple[str, NDArr
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as threads:
         writer = EpisodeWriter(Path(folder), 0)
+        zarr.open_group(writer.frames, mode="a", zarr_format=2)  # here, for two threads would make it at once
         halves = (frames[:2], frames[2:])
         done = [threads.submit(_half, half, files, n, writer, task, seconds) for n, half in enumerate(halves)]
         for future in done:
