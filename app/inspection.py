@@ -11,12 +11,16 @@ from typing import Any
 
 from ladle.episode import EpisodeFolder
 from ladle.errors import BagError, LadleError
+from ladle.recording_limits import RecordingLimits
 from ladle.script import one_line
+from read_sensors_utils.find_bags import BagSource
 from read_sensors_utils.inspection import BagReport, TopicReport, inspect_bag, kind_of, recordings_below
+from read_sensors_utils.verification import UNREADABLE
 from training.interop.kinds import Kind
 from training.interop.kinds import kind_of as dataset_kind
 from training.interop.summary import DatasetSummary, summarise
 
+SENSOR_TYPES = ("Image", "CompressedImage", "JointState", "FrankaRobotState")
 COLUMNS = ("topic", "type", "count", "rate Hz", "longest gap s", "clock offset ms", "MB", "remarks")
 MARKDOWN_COLUMNS = ("recording", "kind", "messages", "topics", "duration s", "remarks")
 RIGHT_ALIGNED = {"count", "rate Hz", "longest gap s", "clock offset ms", "MB", "messages", "topics", "duration s"}
@@ -31,16 +35,33 @@ class FolderReport:
     ticks: int
     labelled: int
     half_made: dict[int, str]
+    damaged: dict[int, str]
+
+    @property
+    def all_damaged(self) -> bool:
+        """Whether there are episodes, and none that can be read."""
+        return bool(self.damaged) and len(self.damaged) == len(self.episodes)
 
 
-Report = BagReport | FolderReport | DatasetSummary
+@dataclass(frozen=True)
+class BrokenReport:
+    """A recording that cannot be opened, and why."""
+
+    path: Path
+    kind: str
+    error: str
+
+
+Report = BagReport | FolderReport | DatasetSummary | BrokenReport
 
 
 def inspect(path: Path, definitions: Sequence[Path] = (), *, decode_all: bool = False) -> list[Report]:
     """Look into what lies at a path: a recording, a folder of recordings, or a data set of any kind.
 
+    Of several recordings those that cannot be opened become a BrokenReport.
+
     Raises:
-        LadleError: nothing there, nothing that is known, or a recording that cannot be opened.
+        LadleError: nothing there, nothing that is known, or the only recording cannot be opened.
     """
     kind = _dataset_kind(path)
     if kind == Kind.EPISODES:
@@ -49,11 +70,22 @@ def inspect(path: Path, definitions: Sequence[Path] = (), *, decode_all: bool = 
         return [summarise(path)]
     if not path.exists():
         raise BagError(f"nothing at {path}; expected a recording (.bag, .mcap, .db3, or its folder) or a data set")
+    if not (path.is_file() or path.is_dir()):
+        raise BagError(f"{path} is neither a file nor a folder; expected a recording (.bag, .mcap, .db3, or its "
+                       "folder) or a data set")
     sources = recordings_below(path)
     if not sources:
         raise BagError(f"no recording and no data set in {path}; expected .bag, .mcap or .db3 files, actions/, .zarr, "
                        ".zarr.zip, .hdf5 or meta/info.json")
-    return [inspect_bag(source, definitions, decode_all=decode_all) for source in sources]
+    if len(sources) == 1:
+        return [inspect_bag(sources[0], definitions, decode_all=decode_all)]
+    return [_inspect_or_say_why_not(source, definitions, decode_all=decode_all) for source in sources]
+
+
+def nothing_readable(reports: Sequence[Report]) -> bool:
+    """Whether not one of them could be looked into."""
+    return all(isinstance(report, BrokenReport) or (isinstance(report, FolderReport) and report.all_damaged)
+               for report in reports)
 
 
 def as_json(reports: Sequence[Report]) -> str:
@@ -84,6 +116,13 @@ def markdown_table(folder: Path) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(MARKDOWN_COLUMNS), rule, *rows]) + "\n"
 
 
+def _inspect_or_say_why_not(source: BagSource, definitions: Sequence[Path], *, decode_all: bool) -> Report:
+    try:
+        return inspect_bag(source, definitions, decode_all=decode_all)
+    except LadleError as error:
+        return BrokenReport(source.path, kind_of(source), one_line(error))
+
+
 def _dataset_kind(path: Path) -> Kind | None:
     try:
         return dataset_kind(path)
@@ -94,9 +133,15 @@ def _dataset_kind(path: Path) -> Kind | None:
 def _folder_report(path: Path) -> FolderReport:
     folder = EpisodeFolder(path)
     numbers = folder.numbers()
-    ticks = sum(len(folder.stamps(number)["decision_s"]) for number in numbers)
-    labelled = sum(folder.frame_labels(number) is not None for number in numbers)
-    return FolderReport(path, numbers, ticks, labelled, folder.incomplete())
+    ticks = labelled = 0
+    damaged: dict[int, str] = {}
+    for number in numbers:
+        try:
+            ticks += len(folder.stamps(number)["decision_s"])
+            labelled += folder.frame_labels(number) is not None
+        except UNREADABLE as error:  # noqa: PERF203  (every damaged one is to be named)
+            damaged[number] = one_line(error)
+    return FolderReport(path, numbers, ticks, labelled, folder.incomplete(), damaged)
 
 
 def _plain(report: Report) -> dict[str, Any]:
@@ -110,8 +155,11 @@ def _plain(report: Report) -> dict[str, Any]:
 def _text(report: Report) -> str:
     if isinstance(report, BagReport):
         return _bag_text(report)
+    if isinstance(report, BrokenReport):
+        return f"{report.path}  ({report.kind})\ncannot be read: {report.error}"
     if isinstance(report, FolderReport):
         half = "".join(f"\nhalf-made: episode {n}: {reason}" for n, reason in report.half_made.items())
+        half += "".join(f"\ndamaged: episode {n}: {reason}; see ladle verify" for n, reason in report.damaged.items())
         return (f"{report.path}  (episodes)\n{len(report.episodes)} episodes, {report.ticks} ticks, "
                 f"{report.labelled} labelled{half}")
     rate = f", {report.fps_hz:g} Hz" if report.fps_hz is not None else ""
@@ -126,7 +174,19 @@ def _bag_text(report: BagReport) -> str:
     head = (f"{report.path}  ({report.kind})\n{report.size_bytes / 1e6:.2f} MB, from {start:%Y-%m-%d %H:%M:%S} UTC, "
             f"{report.duration_s:.3f} s, {report.messages} messages")
     rows = [_topic_row(topic) for topic in report.topics]
-    return "\n".join([head, _aligned(list(COLUMNS), rows), *report.losses])
+    return "\n".join([head, _aligned(list(COLUMNS), rows), *_transport_lines(report.topics), *report.losses])
+
+
+def _transport_lines(topics: Sequence[TopicReport]) -> list[str]:
+    """What may be copied to a stream of the task file, where data took longer than passes without a word."""
+    slow = [(topic, topic.health.clock_offset_s) for topic in topics
+            if topic.health is not None and topic.health.clock == "system"
+            and topic.type_name.rpartition("/")[2] in SENSOR_TYPES
+            and topic.health.clock_offset_s > RecordingLimits().offset_warn_s]
+    if not slow:
+        return []
+    return ["for the task file, if the clocks are synchronised and data take so long:",
+            *(f"    transport_s: {seconds:.4f}  # {topic.topic}" for topic, seconds in slow)]
 
 
 def _topic_row(topic: TopicReport) -> list[str]:

@@ -16,7 +16,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ladle.atomic import flush_folder, flush_tree, locked_folder
+from ladle.atomic import WAIT_FOR_WRITER_S, claimed_folder, flush, flush_tree, locked_folder, staging_folder
 from ladle.episode_checksums import read_checksums, write_checksums
 from ladle.episode_files import (
     DESCRIPTION_FILE,
@@ -34,8 +34,6 @@ from ladle.episode_files import (
 )
 from ladle.errors import EpisodeError
 
-# A killed parent's worker notices within milliseconds; moving an episode into place takes less.
-WAIT_FOR_WRITER_S = 5.0
 WAIT_FOR_COMMIT_S = 60.0
 
 
@@ -73,20 +71,19 @@ def staged_episode(root: Path, number: int) -> Generator[EpisodeWriter, None, No
         EpisodeError: another process is writing this episode, or the block wrote no episode.json.
     """
     staging = root / f"{PARTIAL}{number}"
-    with locked_folder(staging, WAIT_FOR_WRITER_S) as mine:
+    with staging_folder(staging, WAIT_FOR_WRITER_S) as mine:
         if not mine:
-            raise EpisodeError(f"episode {number} in {root} is being written by another process; let it finish")
-        try:
-            for left in staging.iterdir():
-                remove(left)
-            yield EpisodeWriter(staging, number)
-            _commit(root, staging, number)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            raise EpisodeError(f"episode {number} in {root} is being written by another process; let it finish, or, if "
+                               f"its machine is dead, run: ladle repair {root}")
+        yield EpisodeWriter(staging, number)
+        _commit(root, staging, number)
 
 
 def recover(root: Path) -> list[int]:
-    """Put in place what was whole when a kill came, remove what was not; returns the numbers of the former."""
+    """Put in place what was whole when a kill came, remove what was not; returns the numbers of the former.
+
+    What is being written, or may be on another machine, stays.
+    """
     if not any(numbered(root, prefix) for prefix in (READY, PARTIAL, REPLACED)):
         return []
     with commit_lock(root):
@@ -97,7 +94,7 @@ def recover(root: Path) -> list[int]:
             if (root / actions_of(number) / DESCRIPTION_FILE).is_file():
                 settle_replaced(root, number)
     for number in sorted(numbered(root, PARTIAL)):
-        with locked_folder(root / f"{PARTIAL}{number}", 0.0) as mine:
+        with claimed_folder(root / f"{PARTIAL}{number}", 0.0) as mine:
             if mine:
                 shutil.rmtree(root / f"{PARTIAL}{number}")
     return ready
@@ -112,7 +109,7 @@ def settle_replaced(root: Path, number: int) -> None:
                 actions.mkdir(parents=True, exist_ok=True)
                 (older / name).rename(actions / name)
         if actions.is_dir():
-            flush_folder(actions)
+            flush(actions)
     remove(older)
 
 
@@ -139,7 +136,7 @@ def _commit(root: Path, staging: Path, number: int) -> None:
         _take_labels_along(root, staging / actions_of(number), number)
         remove(root / f"{READY}{number}")
         staging.rename(root / f"{READY}{number}")
-        flush_folder(root)
+        flush(root)
         move_into_place(root, number)
 
 
@@ -172,10 +169,10 @@ def move_into_place(root: Path, number: int) -> None:
         _exchange_parts(root, ready, number)
         (root / actions).parent.mkdir(exist_ok=True)
         (ready / actions).rename(root / actions)
-        flush_folder((root / actions).parent)
+        flush((root / actions).parent)
     remove(ready)
     remove(replaced)
-    flush_folder(root)
+    flush(root)
 
 
 def _exchange_parts(root: Path, ready: Path, number: int) -> None:
@@ -188,4 +185,4 @@ def _exchange_parts(root: Path, ready: Path, number: int) -> None:
         elif not any(Path(name).is_relative_to(part) for name in written):
             remove(root / part)  # the older episode had it, the newer one has not
         with contextlib.suppress(FileNotFoundError):
-            flush_folder((root / part).parent)
+            flush((root / part).parent)

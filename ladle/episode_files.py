@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ladle.atomic import PARTIAL as PARTIAL
+from ladle.owner import OWNER_FILE
+
 EEF_FILE = "current_eef_pos_interpolated.npy"
 TARGET_FILE = "target_end_effector_pos_interpolated.npy"
 MASS_FILE = "mass.txt"
@@ -15,9 +18,8 @@ DESCRIPTION_FILE = "episode.json"
 CHECKSUMS_FILE = "checksums.json"
 
 PEOPLES_FILES = (LABELS_FILE, PARTIAL_LABELS_FILE)
-UNCOVERED_FILES = (*PEOPLES_FILES, TICK_LABELS_FILE, CHECKSUMS_FILE)
+UNCOVERED_FILES = (*PEOPLES_FILES, TICK_LABELS_FILE, CHECKSUMS_FILE, OWNER_FILE)
 
-PARTIAL = ".partial-"  # being written, or left by a kill: worth nothing
 READY = ".ready-"  # whole and on the disk, on its way to its place
 REPLACED = ".replaced-"  # the older episode's actions, until the newer one is in place
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+FUTURE_S = 0.05  # a stamp may be ahead of its own receipt by this much, as clocks of two machines are
+
 
 @dataclass(frozen=True)
 class StreamStamps:
@@ -37,6 +39,17 @@ class StreamStamps:
     def capture_s(self) -> Floats:
         """(N,) when the light or the joints were measured."""
         return self.header_s + (self.clock_offset_s - self.latency_s)
+
+
+def trusted_stamp_s(header_s: float | None, receive_s: float, clock_offset_s: float) -> float | None:
+    """The header stamp to reckon with for one sample, decided at its receipt; None: the sample is not used.
+
+    Without a stamp it counts as taken when it was received. One that was stamped more than FUTURE_S after its receipt
+    is wrongly stamped; as the newest it would hide all that come after it.
+    """
+    if header_s is None:
+        return receive_s - clock_offset_s
+    return None if header_s + clock_offset_s > receive_s + FUTURE_S else header_s
 
 
 def newest_received(stamps: StreamStamps, decision_s: float) -> int:

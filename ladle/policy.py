@@ -5,14 +5,15 @@ Deployment takes a `Policy`; training builds one from a checkpoint. Neither know
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.errors import MotionError, ObservationError
+from ladle.errors import ConfigError, MotionError, ObservationError
 
 Array = NDArray[Any]
 
@@ -55,7 +56,8 @@ class ActionChunk:
             t0 + (i - To + 2) dt.
         parts: named action part -> (n, D): pose (n, 7) metres and quaternion xyzw, joints (n, 7) rad, xy (n, 2).
         stage: most likely stage of the newest observation after hysteresis, None without a classifier.
-        stage_probabilities: (n_stages,) of the newest observation, None without a classifier.
+        stage_probabilities: (n_stages,) of the newest observation, calibrated: of the decisions made with 0.8, eight
+            in ten are right. None without a classifier.
     """
 
     observation_time_s: float
@@ -71,6 +73,45 @@ class ActionChunk:
         for name, part in self.parts.items():
             if len(part) != n or not bool(np.all(np.isfinite(part))):
                 raise MotionError(f"action part {name!r} has {len(part)} rows for {n} times, or is not finite")
+
+    @property
+    def stage_confidence(self) -> float | None:
+        """How likely the stage that holds is right; low while the hysteresis waits, None without a classifier."""
+        if self.stage is None or self.stage_probabilities is None:
+            return None
+        return float(self.stage_probabilities[self.stage])
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """A mass to ask for, and how hard.
+
+    Attributes:
+        target_mass_g: final mass in grams.
+        weight: 0 ignores the mass, 1 follows it as it was learnt, more exaggerates it.
+    """
+
+    target_mass_g: float
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.target_mass_g) and self.target_mass_g >= 0):
+            raise ConfigError(f"target_mass_g {self.target_mass_g}: a mass in grams must be 0 or more")
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ConfigError(f"guidance_weight {self.weight}: it must be 0 or more; 1 follows the mass as learnt")
+
+    @classmethod
+    def from_parameters(cls, target_mass_g: float, weight: float) -> Guidance | None:
+        """The wish in plain numbers, as a node's parameters hold it: a target that is not a number asks for none.
+
+        Raises:
+            ConfigError: a value that cannot be, or a weight without a target.
+        """
+        if not math.isnan(target_mass_g):
+            return cls(target_mass_g, weight)
+        if weight != 1.0:
+            raise ConfigError(f"guidance_weight {weight:g} has no target_mass_g to weigh; give one, or leave it out")
+        return None
 
 
 class Policy(Protocol):
@@ -92,4 +133,17 @@ class Policy(Protocol):
 
     def predict(self, window: ObservationWindow) -> ActionChunk:
         """Targets for the ticks from t0 + dt on."""
+        ...
+
+
+@runtime_checkable
+class GuidedPolicy(Policy, Protocol):
+    """A policy that can be asked for a mass while it runs."""
+
+    def guide(self, guidance: Guidance | None) -> None:
+        """From the next prediction on, ask for a mass; None asks for none.
+
+        Raises:
+            CheckpointError: the policy was not told the mass in its training.
+        """
         ...

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -22,13 +21,22 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
-from ladle.atomic import locked_folder, recover_folder, replace_file, replace_folder, set_aside
+from ladle.atomic import (
+    PARTIAL,
+    WAIT_FOR_WRITER_S,
+    real_path,
+    recover_folder,
+    remove_unfinished,
+    replace_file,
+    replace_folder,
+    set_aside,
+    staging_folder,
+)
 from ladle.errors import ReplayBufferError
 from ladle.jpeg2k import prepare
 
 ATTRIBUTE = "ladle"
 CHUNK_BYTES = 2_000_000
-WAIT_FOR_WRITER_S = 5.0
 ZIP_MODE = 0o644  # of the members, as Unix keeps it in the upper half of a member's attributes
 
 
@@ -119,19 +127,20 @@ class ReplayBufferWriter:
 
     def __init__(self, path: str | Path, meta: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f".partial-{self.path.name}")
+        self._target = real_path(self.path)
+        self._staging = self._target.with_name(f"{PARTIAL}{self._target.name}")
+        self._partial = self._staging / self._target.name
         self._meta = dict(meta)
         self._ends: list[int] = []
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._lock = ExitStack()
 
     def __enter__(self) -> ReplayBufferWriter:
-        if not self._lock.enter_context(locked_folder(self._partial, WAIT_FOR_WRITER_S)):
-            raise ReplayBufferError(f"{self.path} is being written by another process; let it finish")
-        recover_folder(self.path)
-        for left in self._partial.iterdir():  # by a kill
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        self.path.with_name(f".partial-{self.path.name}.zip").unlink(missing_ok=True)  # a killed zip_replay_buffer
+        if not self._lock.enter_context(staging_folder(self._staging, WAIT_FOR_WRITER_S)):
+            raise ReplayBufferError(f"{self.path} is being written by another process; let it finish, or, if its "
+                                    f"machine is dead, remove {self._staging}")
+        recover_folder(self._target)
+        remove_unfinished(_zip_of(self._target))
         self._root = zarr.open_group(self._partial, mode="a", zarr_format=2)
         self._data = self._root.create_group("data")
         self._root.attrs[ATTRIBUTE] = self._meta
@@ -153,11 +162,8 @@ class ReplayBufferWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         with self._lock:
-            try:
-                if kind is None:
-                    self._finish()
-            finally:
-                shutil.rmtree(self._partial, ignore_errors=True)
+            if kind is None:
+                self._finish()
 
     def _finish(self) -> None:
         if not self._ends:
@@ -165,7 +171,7 @@ class ReplayBufferWriter:
         ends = np.asarray(self._ends, np.int64)
         self._root.create_group("meta").create_array("episode_ends", data=ends, compressors=compressor())
         zarr.consolidate_metadata(self._partial, zarr_format=2)
-        replace_folder(self._partial, self.path)
+        replace_folder(self._partial, self._target)
 
     def _create(self, key: str, values: NDArray[Any]) -> zarr.Array[Any]:
         row_bytes = max(int(values[:1].nbytes), 1)
@@ -179,7 +185,7 @@ class ReplayBufferWriter:
 def zip_replay_buffer(path: str | Path) -> Path:
     """<name>.zarr -> <name>.zarr.zip beside it, uncompressed members (the chunks already are); returns its path."""
     path = Path(path)
-    target = path.with_name(path.name + ".zip")
+    target = _zip_of(path)
     with replace_file(target) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
         for file in sorted(path.rglob("*")):
             if file.is_file():
@@ -187,3 +193,7 @@ def zip_replay_buffer(path: str | Path) -> Path:
                 member.external_attr = ZIP_MODE << 16
                 archive.writestr(member, file.read_bytes())
     return target
+
+
+def _zip_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.zip")

@@ -12,6 +12,8 @@ from ladle.errors import LadleError
 log = logging.getLogger("ladle")
 
 USER_ERROR_EXIT_CODE = 2
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)  # the last for files that are marked immutable
 OUR_LOGGERS = (
     "ladle", "ladle_nodes", "training", "simulation", "read_sensors_utils", "annotator", "analysis", "app",
     "real_world_deployment",
@@ -27,10 +29,11 @@ def run_script(function: Callable[[], object]) -> None:
         log.error("%s", one_line(error))
         sys.exit(USER_ERROR_EXIT_CODE)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in (*FULL, *FORBIDDEN):
             raise
-        log.error("%s: %s; free some space or choose another folder, then run the same command again",
-                  error.filename or "writing", error.strerror)
+        remedy = "free some space" if error.errno in FULL else "check the rights"
+        log.error("%s: %s; %s or choose another folder, then run the same command again",
+                  error.filename or "writing", error.strerror, remedy)
         sys.exit(USER_ERROR_EXIT_CODE)
     except KeyboardInterrupt:
         log.error("interrupted; run the same command again to go on")

@@ -17,10 +17,12 @@ from pydantic.dataclasses import dataclass
 
 from ladle.errors import TaskError
 from ladle.recording_limits import RecordingLimits
+from ladle.task_errors import in_words
 
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+ShortTime = Annotated[float, Field(ge=0, le=5.0)]  # seconds; a longer one is milliseconds mistaken for them
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -43,9 +45,9 @@ class CameraConfig:
     width_px: Annotated[int, Field(gt=0)]
     height_px: Annotated[int, Field(gt=0)]
     rate_hz: Positive
-    latency_s: NotNegative = 0.0
+    latency_s: ShortTime = 0.0
     clock_offset_s: float = 0.0
-    transport_s: NotNegative = 0.0
+    transport_s: ShortTime = 0.0
     frame_id: str = ""
     depth_scale_m: Positive | None = None
     near_m: NotNegative | None = None
@@ -80,9 +82,9 @@ class JointsConfig:
     sources: tuple[str, ...]
     live_topic: str
     rate_hz: Positive
-    latency_s: NotNegative = 0.0
+    latency_s: ShortTime = 0.0
     clock_offset_s: float = 0.0
-    transport_s: NotNegative = 0.0
+    transport_s: ShortTime = 0.0
     order_when_unnamed: bool = False
 
     @model_validator(mode="after")
@@ -171,14 +173,27 @@ class StagesConfig:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class ActionPartConfig:
-    """A named part of the action: what it is, and the replay-buffer columns that it fills."""
+    """A named part of the action: what it is, and the replay-buffer columns that it fills.
+
+    Attributes:
+        kind: vector says nothing about its numbers: for data of other programs, which do not tell what they are.
+        size: columns of a vector. Vectors only.
+    """
 
     name: str
-    kind: Literal["pose", "joints", "gripper", "xy"]
+    kind: Literal["pose", "joints", "gripper", "xy", "vector"]
+    size: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _size_of_a_vector(self) -> ActionPartConfig:
+        if (self.kind == "vector") != (self.size is not None):
+            raise ValueError(f"action part {self.name}: size belongs to the kind vector, and only there; the kind is "
+                             f"{self.kind}, size {self.size}")
+        return self
 
     def width(self, n_joints: int) -> int:
         """Columns of the `action` array that the part takes."""
-        return {"pose": 7, "joints": n_joints, "gripper": 1, "xy": 2}[self.kind]
+        return self.size or {"pose": 7, "joints": n_joints, "gripper": 1, "xy": 2}[self.kind]
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -272,12 +287,13 @@ def task_from_text(text: str, origin: str = "text") -> TaskConfig:
         raise TaskError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, dict):
         raise TaskError(f"{origin}: a task file is a mapping of keys, got {type(loaded).__name__}")
+    given = cast(dict[str, Any], loaded)
+    if given.get("recording", {}) is None:
+        del given["recording"]  # a section of which all lines are commented out
     try:
-        return TypeAdapter(TaskConfig).validate_python(cast(dict[str, Any], loaded))
+        return TypeAdapter(TaskConfig).validate_python(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "task"
-        raise TaskError(f"{origin}: {where}: {first['msg']} (got {str(first['input'])[:80]!r})") from error
+        raise TaskError(f"{origin}: {in_words(error, TaskConfig)}") from error
 
 
 def _task_text(name_or_path: str | Path) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ladle.errors import BagError
-from read_sensors_utils.find_bags import BagSource
+from read_sensors_utils.find_bags import BagSource, missing_files
 from read_sensors_utils.message_types import Decoder, MessageTypes
 from read_sensors_utils.storage.compressed_file import unpacked
 from read_sensors_utils.storage.decompress import MAX_CHUNK_BYTES, zstd
@@ -186,6 +186,8 @@ class Bag:
             raise faults[0]
         for fault in faults:
             self._own_losses.add(str(fault))
+        for name in missing_files(self.source):
+            self._own_losses.add(f"{name}, which metadata.yaml lists, is missing; copy it again")
         for storage, channel in self._channels(None):
             known = self.topics.get(channel.topic)
             count = storage.counts.get(channel.key, 0)

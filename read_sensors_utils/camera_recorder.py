@@ -34,6 +34,8 @@ class CameraRecorder:
         header_ns, receive_ns: stamps of the frames so far.
         tick_frames: index of the frame shown at each tick so far.
         source_size_px: (width, height) of the sensor's images; (0, 0) before the first.
+        skipped: how many messages held no image that can be read.
+        reason: why the first of them did not.
     """
 
     def __init__(self, key: str, camera: CameraConfig, topic: str, writer: EpisodeWriter, workers: FrameWorkers, *,
@@ -45,21 +47,29 @@ class CameraRecorder:
         self.receive_ns: list[int] = []
         self.tick_frames: list[int] = []
         self.source_size_px = (0, 0)
+        self.skipped = 0
+        self.reason = ""
         self._newest = -1
         self._newest_image: NDArray[Any] | None = None
+        self._last_image: NDArray[Any] | None = None
         self._ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
         self._ticks_lane = workers.lane()
         self._videos = CameraVideos(key, camera, writer, video_size)
         self._videos_lane = workers.lane()
 
-    def add(self, message: Any, header_ns: int, receive_ns: int) -> None:
-        """Take in the next frame.
+    def add(self, message: Any, header_ns: int, receive_ns: int) -> bool:
+        """Take in the next frame; False if it cannot be decoded, as if it had never been received.
 
         Raises:
-            BagError: it cannot be decoded, or its size differs from the frames before.
+            BagError: its size differs from the frames before.
             OSError: an earlier frame could not be written.
         """
-        image = decode_image(message, self.camera, self.topic)
+        try:
+            image = decode_image(message, self.camera, self.topic)
+        except BagError as error:
+            self.skipped += 1
+            self.reason = self.reason or str(error)
+            return False
         size_px = (int(image.shape[1]), int(image.shape[0]))
         if self.source_size_px not in ((0, 0), size_px):
             raise BagError(f"{self.topic}: the image size changes from {self.source_size_px} to {size_px} within the "
@@ -68,21 +78,12 @@ class CameraRecorder:
         self._videos_lane.put(image.nbytes, self._videos.add, image, receive_ns)
         self.header_ns.append(header_ns)
         self.receive_ns.append(receive_ns)
-        # Newest means captured last: a frame that was overtaken on its way does not replace the one shown.
-        # Without stamps (0) the order of receipt is all there is.
-        if self._newest < 0 or header_ns > self.header_ns[self._newest] or header_ns == self.newest_header_ns == 0:
-            self._newest = len(self.header_ns) - 1
-            self._newest_image = image
+        self._last_image = image
+        return True
 
-    @property
-    def newest_header_ns(self) -> int:
-        """Header stamp of the frame that is shown now."""
-        return self.header_ns[self._newest]
-
-    @property
-    def newest_receive_ns(self) -> int:
-        """Receive stamp of the frame that is shown now."""
-        return self.receive_ns[self._newest]
+    def show_last(self) -> None:
+        """Show the frame taken in last: no newer one is there."""
+        self._newest, self._newest_image = len(self.header_ns) - 1, self._last_image
 
     def tick(self) -> None:
         """Keep the frame that is shown now as the next tick's."""
@@ -166,6 +167,7 @@ class CameraVideos:
         self._ticks: VideoWriter | None = None
 
     def add(self, image: NDArray[Any], receive_ns: int) -> None:
+        """One more frame, (H, W[, 3]) as the sensor gave it; raises OSError when it cannot be written."""
         image = self._sized(image)
         if self._waiting is None:
             self._write(image)
@@ -175,6 +177,7 @@ class CameraVideos:
             self._start()
 
     def close(self) -> None:
+        """Write what is left and end the files; raises OSError."""
         if self._waiting:
             self._start()
         for video in (self._view, self._ticks):
@@ -182,6 +185,7 @@ class CameraVideos:
                 video.close()
 
     def abort(self) -> None:
+        """Let go of the files as they are."""
         for video in (self._view, self._ticks):
             if video is not None:
                 video.abort()

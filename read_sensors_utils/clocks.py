@@ -1,9 +1,9 @@
 """Header stamps and receive stamps on one clock.
 
-Headers may be in the clock of a simulation, 1.7e9 s away from the recorder's, or of a computer that runs some
-milliseconds ahead. A message cannot be received before it was stamped, so the smallest delay from header to receipt
-is the offset between such clocks; the delay of the fastest message is lost with it. The lower envelope of the delays
-over time is a line: its slope is the drift of one clock against the other.
+Headers may be in the clock of a simulation, 1.7e9 s away from the recorder's. A message cannot be received before it
+was stamped, so the smallest delay from header to receipt is the offset between such clocks; the delay of the fastest
+message is lost with it. The lower envelope of the delays over time is a line: its slope is the drift of one clock
+against the other.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Envelope:
         at_start_s: the envelope's line there, relative to offset_ns.
         drift: change of the delay a second of the receive clock [s/s]; 0 where there is too little to tell.
         scatter_s: how far the fastest messages of the recording's parts are above the line.
+        uneven_s: how far they are at worst; 0 where there is too little to tell.
         strays: samples that are too far from the others to say anything about the clock.
     """
 
@@ -49,6 +50,7 @@ class Envelope:
     at_start_s: float
     drift: float
     scatter_s: float
+    uneven_s: float
     strays: int
 
 
@@ -77,10 +79,9 @@ class ClockMap:
 def clock_offset_ns(header_ns: Stamps, receive_ns: Stamps) -> int:
     """What to add to the header stamps of one stream to bring them onto the receive clock; (N,), (N,), N > 0.
 
-    0 where both are the same clock and no message is from the future.
+    0 where both have one origin, though one be ahead: the robot knows of no recording's envelope either.
     """
-    offset_ns = lower_envelope(header_ns, receive_ns).offset_ns
-    return offset_ns if is_foreign(header_ns, receive_ns) or offset_ns < 0 else 0
+    return lower_envelope(header_ns, receive_ns).offset_ns if is_foreign(header_ns, receive_ns) else 0
 
 
 def is_foreign(header_ns: Stamps, receive_ns: Stamps) -> bool:
@@ -122,15 +123,16 @@ def lower_envelope(header_ns: Stamps, receive_ns: Stamps) -> Envelope:
         kept = np.abs(delay_s) <= STRAY_NS * 1e-9
         least_s = float(np.min(delay_s[kept]))
         return Envelope(int(np.min(delay_ns[kept])), int(receive_ns[0]), 0.0, 0.0,
-                        float(np.median(delay_s[kept])) - least_s, int(np.sum(~kept)))
+                        float(np.median(delay_s[kept])) - least_s, 0.0, int(np.sum(~kept)))
     slope, kept = _without_strays(time_s, delay_s)
     kept_s, rest_s = time_s[kept], (delay_s - slope * time_s)[kept]
     level_s, more_slope = _line_below(kept_s, rest_s)
     above_s = rest_s - more_slope * kept_s - level_s
     drift, offset_ns = slope + more_slope, int(np.min(delay_ns[kept]))
     at_start_s = level_s - (offset_ns - typical_ns) * 1e-9
-    scatter_s = float(np.median(above_s[_least_of_blocks(above_s, DRIFT_BLOCKS)]))
-    return Envelope(offset_ns, int(receive_ns[0]), at_start_s, drift, scatter_s, int(np.sum(~kept)))
+    fastest_s = above_s[_least_of_blocks(above_s, DRIFT_BLOCKS)]
+    return Envelope(offset_ns, int(receive_ns[0]), at_start_s, drift, float(np.median(fastest_s)),
+                    float(np.max(fastest_s)), int(np.sum(~kept)))
 
 
 def _typical_ns(delay_ns: Stamps) -> int:

@@ -27,7 +27,7 @@ def results_on_ray(jobs: Sequence[Job], run_job: Callable[[Job], LadleError | No
         ConfigError: Ray is not installed, or no cluster answers.
         BagError: a node was lost with its work.
     """
-    ray = _connected(address, workers)
+    ray = connected(address, workers)
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))
         threads = max(1, cores // max(1, len(jobs)))
@@ -41,7 +41,8 @@ def results_on_ray(jobs: Sequence[Job], run_job: Callable[[Job], LadleError | No
         ray.shutdown()
 
 
-def _connected(address: str, workers: int) -> Any:
+def connected(address: str, workers: int) -> Any:
+    """Ray, joined to the cluster of an address, "local" with so many cores. Raises ConfigError as above."""
     try:
         import ray
     except ImportError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import BagError
-from ladle.joints_by_name import joints_by_name, why_unusable
+from ladle.joints_by_name import Believable, joints_by_name, why_unusable
 from ladle.task import CameraConfig
 
 # encoding -> (dtype, channels, conversion to RGB for cv2.cvtColor)
@@ -37,13 +37,16 @@ def decode_image(message: Any, camera: CameraConfig, topic: str) -> NDArray[Any]
     Raises:
         BagError: an encoding that does not fit the camera's kind, or bytes that are no image.
     """
-    if hasattr(message, "encoding"):
-        return _raw_color(message, topic) if camera.kind == "color" else _raw_depth(message, camera, topic)
-    return _compressed(message, camera, topic)
+    try:
+        if hasattr(message, "encoding"):
+            return _raw_color(message, topic) if camera.kind == "color" else _raw_depth(message, camera, topic)
+        return _compressed(message, camera, topic)
+    except cv2.error as error:
+        raise BagError(f"{topic}: an image cannot be decoded: {error.err}") from error
 
 
-def joint_positions(message: Any, names: Sequence[str], *,
-                    order_when_unnamed: bool = False) -> NDArray[np.float64] | None:
+def joint_positions(message: Any, names: Sequence[str], *, order_when_unnamed: bool = False,
+                    believable: Believable | None = None) -> NDArray[np.float64] | None:
     """(n,) rad in the order of `names`, or None if the message does not speak of all of them.
 
     Reads sensor_msgs/JointState by name, franka_msgs' nested measured_joint_state by name (by order where it carries
@@ -51,29 +54,31 @@ def joint_positions(message: Any, names: Sequence[str], *,
 
     Args:
         order_when_unnamed: whether a JointState without names holds the joints in the order of `names`.
+        believable: a message with other positions is not used.
     """
     nested = getattr(message, "measured_joint_state", None)
     state = message if nested is None else nested
     if nested is None and hasattr(message, "q"):
-        return _in_order(message.q, names)
-    if not len(state.name) and (nested is not None or order_when_unnamed):
-        return _in_order(state.position, names)
-    return joints_by_name(names, state.name, state.position)
+        return joints_by_name(names, names, message.q, believable)
+    if not any(state.name) and (nested is not None or order_when_unnamed):
+        return joints_by_name(names, names, state.position, believable)
+    return joints_by_name(names, state.name, state.position, believable)
 
 
 def is_unnamed(message: Any, n_joints: int) -> bool:
     """Whether it is a JointState with the right number of positions, but without names."""
-    return hasattr(message, "name") and len(message.name) == 0 and len(message.position) == n_joints
+    return hasattr(message, "name") and not any(message.name) and len(message.position) == n_joints
 
 
-def why_no_joints(message: Any, names: Sequence[str]) -> str:
+def why_no_joints(message: Any, names: Sequence[str], believable: Believable | None = None) -> str:
     """Why `joint_positions` found none in the message, for messages to people."""
     state = getattr(message, "measured_joint_state", message)
-    if not hasattr(state, "name") or (state is not message and len(state.name) == 0):
-        position = state.q if hasattr(state, "q") else state.position
-        return f"holds {len(position)} positions, the task names {len(names)} joints" if len(position) != len(names) \
-            else "holds positions that are not finite"
-    return why_unusable(names, state.name, state.position)
+    if hasattr(state, "name") and any(state.name):
+        return why_unusable(names, state.name, state.position, believable)
+    position = state.q if hasattr(state, "q") else state.position
+    if len(position) != len(names):
+        return f"holds {len(position)} positions and no names, the task names {len(names)} joints"
+    return why_unusable(names, names, position, believable)
 
 
 def can_hold_joints(message: Any) -> bool:
@@ -81,10 +86,6 @@ def can_hold_joints(message: Any) -> bool:
     return any(hasattr(message, field) for field in ("measured_joint_state", "q")) or (
         hasattr(message, "name") and hasattr(message, "position")
     )
-
-
-def _in_order(position: Any, names: Sequence[str]) -> NDArray[np.float64] | None:
-    return joints_by_name(names, names, position)
 
 
 def _raw_color(message: Any, topic: str) -> NDArray[np.uint8]:
@@ -109,7 +110,9 @@ def _pixels(message: Any, dtype: np.dtype[Any], channels: int, topic: str) -> ND
     height, width, step = int(message.height), int(message.width), int(message.step)
     row_bytes = width * channels * dtype.itemsize
     data = np.frombuffer(message.data, np.uint8)
-    if step < row_bytes or data.size < height * step or height * width == 0:
+    if height * width == 0:
+        raise BagError(f"{topic}: an image of {width}x{height} pixels shows nothing")
+    if step < row_bytes or data.size < height * step:
         raise BagError(f"{topic}: an image of {width}x{height} {message.encoding} needs {height} rows of at least "
                        f"{row_bytes} bytes, got {data.size} bytes with step {step}")
     rows = data[: height * step].reshape(height, step)[:, :row_bytes]

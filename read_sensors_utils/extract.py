@@ -35,6 +35,7 @@ from ladle.poses_at import poses_of
 from ladle.task import TaskConfig
 from read_sensors_utils.annotations import labels_at_ticks
 from read_sensors_utils.bags import Bag
+from read_sensors_utils.coverage import check_coverage
 from read_sensors_utils.description import describe
 from read_sensors_utils.find_bags import BagSource
 from read_sensors_utils.frame_worker import FrameWorkers
@@ -77,6 +78,8 @@ def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass
             replay = Replay(bag, task, topics, writer, workers)
             replay.run()
             check_recording(source.name, task, replay.health())
+            check_coverage(source.name, task, replay.received_ns(), (bag.start_ns, bag.end_ns),
+                           len(replay.schedule.decisions_ns))
             return write_episode(replay, chain, mass_g, labels, writer)
 
 
@@ -98,11 +101,20 @@ def require_extractable(task: TaskConfig) -> None:
 
 
 def write_episode(replay: Replay, chain: KinematicChain | None, mass_g: float | None, labels: NDArray[np.int64] | None,
-           writer: EpisodeWriter) -> int:
+                  writer: EpisodeWriter) -> int:
+    """Write what a replay that has run tells beside the frames; returns the number of ticks.
+
+    Args:
+        mass_g: what belongs to the recording in data.csv; None without.
+        labels: (N,) stages of the labelled camera's frames that people made before; None without.
+
+    Raises:
+        EpisodeError: the labels do not fit the frames.
+    """
     task, stamps = replay.task, replay.stamps()
     assert task.joints is not None
     ticks = timeline(stamps, replay.schedule.decisions_ns, replay.bag.start_ns)
-    joints = np.array(replay.joints.positions_rad, np.float64)
+    joints = replay.joints_rad()
     seen = joints_seen(stamps[JOINTS], joints, ticks.decision_s, ticks.observation_s)
     target = joints_measured(stamps[JOINTS], joints, ticks.observation_s + task.period_s)
     arrays: dict[str, NDArray[Any]] = {

@@ -9,6 +9,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -42,11 +43,15 @@ class DiskFullError(EpisodeError):
 
 @dataclass(frozen=True)
 class Summary:
-    """Numbers of the episodes that were made, that were there already, and that have tick labels now."""
+    """Numbers of the episodes that were made, that were there already, and that have tick labels now.
+
+    damaged: those of the made ones whose recordings had lost something.
+    """
 
     extracted: tuple[int, ...]
     skipped: tuple[int, ...]
     labelled: tuple[int, ...]
+    damaged: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
         LadleError: a recording could not be extracted; all others were.
     """
     require_extractable(task)
+    if path_save.exists() and not path_save.is_dir():
+        raise EpisodeError(f"{path_save} is a file; --path-save names the folder of episodes, which is made if need be")
     sources = find_bags(path_load)
     folder = EpisodeFolder(path_save)
     masses_g = _masses_g(sources, task, path_load)
@@ -99,12 +106,32 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
             extracted.append(number)
         else:
             failures[number] = error
+            if len(jobs) > 1 and not isinstance(error, DiskFullError):
+                log.warning("recording %d was not extracted: %s", number, one_line(error))
         if on_done is not None:
             on_done(len(extracted) + len(failures), len(jobs))
     labelled = interpolate_labels(folder, task, required=False) if _has_color(task) else []
     if failures:
         raise _summed_up(failures, len(jobs))
-    return Summary(tuple(sorted(extracted)), tuple(sorted(complete)), tuple(labelled))
+    return Summary(tuple(sorted(extracted)), tuple(sorted(complete)), tuple(labelled), _damaged(folder, extracted))
+
+
+def extract_and_tell(path_load: Path, path_save: Path, task: TaskConfig, *, override: bool, workers: int,
+                     ray_address: str | None, definitions: Iterable[Path]) -> Summary:
+    """`extract_all`, which logs how far it is and in the end what was done."""
+    started_s = time.monotonic()
+    summary = extract_all(path_load, path_save, task, override=override, workers=workers, ray_address=ray_address,
+                          definitions=definitions,
+                          on_done=lambda done, total: log.info("%d of %d recordings", done, total))
+    damaged = ", ".join(map(str, summary.damaged))
+    log.info("%d episodes extracted%s, %d were complete, %d have labels: %s in %.1f s", len(summary.extracted),
+             f" (of damaged recordings, as far as they go: {damaged})" if damaged else "", len(summary.skipped),
+             len(summary.labelled), path_save, time.monotonic() - started_s)
+    return summary
+
+
+def _damaged(folder: EpisodeFolder, numbers: Iterable[int]) -> tuple[int, ...]:
+    return tuple(number for number in sorted(numbers) if folder.load(number).description["source"]["losses"])
 
 
 def _masses_g(sources: list[BagSource], task: TaskConfig, path_load: Path) -> dict[int, float | None]:

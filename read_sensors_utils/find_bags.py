@@ -6,12 +6,20 @@ row in data.csv and with its episode.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from ladle.errors import BagError
 
+log = logging.getLogger("ladle.bags")
+
+METADATA = "metadata.yaml"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the second where PyYAML was built without libyaml
+PACKED_SUFFIX = ".zstd"
 ROS1_SUFFIXES = (".bag", ".bag.active")  # the second where the recorder was killed
 STORAGE_SUFFIXES = (".db3", ".mcap", ".mcap.zstd", ".db3.zstd")
 TIME_IN_NAME = re.compile(r"\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2}")
@@ -89,12 +97,32 @@ def _bag_at(path: Path) -> tuple[Path, tuple[Path, ...]] | None:
     if not path.is_dir():
         return None
     files = sorted(file for file in path.iterdir() if file.is_file())
-    storage = tuple(file for file in files if file.name.endswith(STORAGE_SUFFIXES))
-    if storage or (path / "metadata.yaml").is_file():
+    storage = _without_copies([file for file in files if file.name.endswith(STORAGE_SUFFIXES)])
+    if storage or (path / METADATA).is_file():
         return path, storage
     ros1 = [file for file in files if file.name.endswith(ROS1_SUFFIXES)]
     # README's layout is 0/rosbag_0.bag; a folder that is not numbered may hold a set of .bag files instead.
     return (ros1[0], (ros1[0],)) if len(ros1) == 1 and _trailing_number(path) is not None else None
+
+
+def _without_copies(files: list[Path]) -> tuple[Path, ...]:
+    """Without files that lie there unpacked, too, as `zstd FILE` and `unzstd FILE` leave them."""
+    copies = [file for file in files if file.suffix == PACKED_SUFFIX and file.with_suffix("") in files]
+    for file in copies:
+        log.warning("%s is left out: %s beside it holds the same messages", file, file.stem)
+    return tuple(file for file in files if file not in copies)
+
+
+def missing_files(source: BagSource) -> list[str]:
+    """Names of files that metadata.yaml lists and that are not there, packed or not; none where they were renamed."""
+    try:
+        content = yaml.load((source.path / METADATA).read_bytes(), LOADER)
+        listed = [Path(str(name)).name for name in content["rosbag2_bagfile_information"]["relative_file_paths"]]
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return []
+    there = {file.name.removesuffix(PACKED_SUFFIX) for file in source.files}
+    missing = [name for name in listed if name.removesuffix(PACKED_SUFFIX) not in there]
+    return missing if len(there) < len(listed) else []
 
 
 def _number_of(path: Path, entry: Path, default: int | None = None) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from pathlib import Path
 
 from ladle.episode import EpisodeFolder
@@ -18,7 +17,7 @@ from ladle.errors import ConfigError, EpisodeError
 from ladle.script import run_script
 from ladle.task import load_task
 from read_sensors_utils.annotations import interpolate_labels
-from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_all
+from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_and_tell
 
 log = logging.getLogger("ladle.extract")
 
@@ -28,7 +27,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     task = load_task(options.task)
     path_save = Path(options.path_save).expanduser()
-    started_s = time.monotonic()
     if options.annotations:
         folder = EpisodeFolder(path_save)
         if not folder.numbers():
@@ -40,11 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise ConfigError("--path-load is missing; it names the folder of recordings")
     if options.workers < 1:
         raise ConfigError(f"--workers {options.workers} cannot work; expected 1 or more")
-    summary = extract_all(Path(options.path_load).expanduser(), path_save, task, override=options.override,
-                          workers=options.workers, ray_address=options.ray, definitions=options.msg,
-                          on_done=lambda done, total: log.info("%d of %d recordings", done, total))
-    log.info("%d episodes extracted, %d were complete, %d have labels: %s in %.1f s", len(summary.extracted),
-             len(summary.skipped), len(summary.labelled), path_save, time.monotonic() - started_s)
+    extract_and_tell(Path(options.path_load).expanduser(), path_save, task, override=options.override,
+                     workers=options.workers, ray_address=options.ray, definitions=options.msg)
 
 
 def _parser() -> argparse.ArgumentParser:

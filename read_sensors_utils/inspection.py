@@ -27,6 +27,9 @@ from read_sensors_utils.stream_health import StreamHealth, measure
 STAMP_OFFSET_BYTES = 4
 STAMP_LAYOUTS = (struct.Struct("<II"), struct.Struct(">II"))
 
+MAGIC = {b"\x89MCAP": "mcap", b"SQLite format 3\0": "db3", b"#ROSBAG": "ROS 1"}
+MAX_DEPTH = 6  # a recording's folder lies one or two below the one that holds them all
+
 ReadStamp = Callable[[Any], int]
 
 
@@ -73,6 +76,8 @@ def inspect_bag(source: BagSource, definitions: Sequence[Path] = (), *, decode_a
         for topic, receive_ns, data in bag.raw(list(probes)):
             probes[topic].add(receive_ns, data)
         topics = [probe.report(bag.backsteps.get(topic, 0)) for topic, probe in probes.items()]
+        if not any(topic.count for topic in topics) and bag.losses:
+            raise BagError(f"{source.name}: nothing is left of it: {'; '.join(_losses(bag))}; record it again")
         silent = [TopicReport(topic, info.type_name, 0) for topic, info in bag.topics.items() if topic not in probes]
         return BagReport(
             path=source.path, kind=kind_of(source), size_bytes=sum(file.stat().st_size for file in source.files),
@@ -83,17 +88,23 @@ def inspect_bag(source: BagSource, definitions: Sequence[Path] = (), *, decode_a
 
 
 def kind_of(source: BagSource) -> str:
-    """The format of a recording's files, as their names say."""
-    first = source.files[0].name if source.files else source.path.name
-    suffix = next((suffix for suffix in STORAGE_SUFFIXES if first.endswith(suffix)), "")
-    return "ROS 1" if first.endswith(".bag") else suffix.removeprefix(".")
+    """The format of a recording's files, as the first of them begins, or else as its name ends."""
+    first = source.files[0] if source.files else source.path
+    if first.is_file():
+        with first.open("rb") as file:
+            begins = file.read(max(len(magic) for magic in MAGIC))
+        for magic, kind in MAGIC.items():
+            if begins.startswith(magic):
+                return kind
+    suffix = next((suffix for suffix in STORAGE_SUFFIXES if first.name.endswith(suffix)), "")
+    return "ROS 1" if first.name.endswith(".bag") else suffix.removeprefix(".")
 
 
-def recordings_below(folder: Path) -> list[BagSource]:
+def recordings_below(folder: Path, depth: int = MAX_DEPTH) -> list[BagSource]:
     """Every recording at or below a path, numbered or not, in the order of their paths.
 
     The storage files of a folder are one recording where metadata.yaml says so, where there is one, or where they are
-    the parts name_0, name_1, ... of one.
+    the parts name_0, name_1, ... of one. Links to folders are not followed; folders below `depth` are not searched.
     """
     if folder.is_file():
         return [BagSource(0, folder, (folder,))]
@@ -103,7 +114,8 @@ def recordings_below(folder: Path) -> list[BagSource]:
         return [BagSource(0, folder, tuple(storage))]
     files = [entry for entry in entries if entry.is_file() and entry.name.endswith((".bag", *STORAGE_SUFFIXES))]
     found = [BagSource(0, file, (file,)) for file in files]
-    found += [source for entry in entries if entry.is_dir() for source in recordings_below(entry)]
+    folders = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()] if depth else []
+    found += [source for entry in folders for source in recordings_below(entry, depth - 1)]
     return sorted(found, key=lambda source: source.path)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import BagError
+from ladle.joints_by_name import Believable
 from read_sensors_utils.decode import header_ns
 
 Bytes = bytes | memoryview
@@ -47,6 +48,7 @@ class _Layout:
     order: tuple[int, ...]
 
     def read(self, data: Bytes) -> JointSample | None:
+        """The numbers of a message of the layout's length; None for one that is to be decoded in full."""
         for start, stop, expected in self.constant:
             if data[start:stop] != expected:
                 return None
@@ -63,8 +65,10 @@ class JointLayouts:
     """Reads the joint messages of one topic: a decoder that gives a JointSample where it need not decode."""
 
     def __init__(self, decode: Callable[[Bytes], Any],
-                 positions_of: Callable[[Any], NDArray[np.float64] | None]) -> None:
-        """decode(raw message) gives the message; positions_of(message) the (n,) joints or None."""
+                 positions_of: Callable[[Any], NDArray[np.float64] | None],
+                 believable: Believable | None = None) -> None:
+        """decode(raw message) gives the message; positions_of(message) the (n,) joints, believable or not, or None."""
+        self._believable = believable
         self._decode = decode
         self._positions_of = positions_of
         self._layouts: dict[int, list[_Layout]] = {}
@@ -84,7 +88,8 @@ class JointLayouts:
         for layout in self._layouts.get(len(data), ()):
             found = layout.read(data)
             if found is not None:
-                return found
+                is_sound = self._believable is None or self._believable.holds(found.positions_rad)
+                return found if is_sound else None
         return None
 
     def learn(self, data: Bytes, message: Any) -> None:

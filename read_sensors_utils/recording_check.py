@@ -25,7 +25,7 @@ def check_recording(name: str, task: TaskConfig, health: Mapping[str, StreamHeal
     for stream, measured in health.items():
         config = _config(task, stream)
         findings[stream] = judge(measured, task.recording, stream, transport_s=config.transport_s,
-                                 clock_offset_s=config.clock_offset_s)
+                                 clock_offset_s=config.clock_offset_s) + _of_another_clock(task, health, stream)
     refused = [(stream, finding) for stream, found in findings.items() for finding in found
                if finding.level == "refuse"]
     if refused:
@@ -51,6 +51,17 @@ def episode_clock(health: Mapping[str, StreamHealth]) -> dict[str, Any]:
     best = max(health.values(), key=lambda measured: measured.count)
     factor = round(1.0 - best.clock_drift, 6) if domain in ("simulation", "foreign") else None
     return {"domain": domain, "real_time_factor": factor}
+
+
+def _of_another_clock(task: TaskConfig, health: Mapping[str, StreamHealth], stream: str) -> list[Finding]:
+    """A simulation's stamps beside a computer's: nobody knows how far the streams are apart."""
+    measured = health[stream]
+    if episode_clock(health)["domain"] != "mixed" or measured.clock != "simulation" or measured.on_receive_clock:
+        return []
+    return [Finding("accept" if "clock_offset" in task.recording.accept.get(stream, ()) else "refuse", "clock_offset",
+                    f"{stream} clock_offset: header stamps are a simulation's time, those of other streams are not, so "
+                    "they are apart by an unknown time; let all drivers use the same time, or name the complaint in "
+                    f"the task file's recording.accept.{stream}")]
 
 
 def _config(task: TaskConfig, stream: str) -> JointsConfig | CameraConfig:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ladle.atomic import SET_ASIDE, locked_folder, recover_folder
+from ladle.atomic import SET_ASIDE, claimed_folder, recover_folder
 from ladle.episode import EpisodeFolder
 from ladle.episode_commit import commit_lock, move_into_place, settle_replaced
 from ladle.episode_files import PARTIAL, PEOPLES_FILES, READY, REPLACED, actions_of, numbered, parts_of, remove
@@ -57,6 +57,9 @@ def repair_folder(root: Path, *, bags: Path | None = None, task: TaskConfig | No
     """
     if not root.is_dir():
         raise EpisodeError(f"no folder {root}; the argument names a folder of episodes")
+    if not (root / "actions").is_dir() and not any(numbered(root, prefix) for prefix in (READY, PARTIAL, REPLACED)):
+        raise EpisodeError(f"{root} is no folder of episodes: it holds no actions/; nothing was changed. The argument "
+                           "names what ladle extract wrote")
     repairs = Repairs()
     with commit_lock(root):
         for step in _clearing_steps(root):
@@ -105,7 +108,7 @@ def _clearing_steps_of_files(root: Path) -> Iterator[Step]:
 
 
 def _drop_partial(partial: Path, name: str) -> Iterator[Step]:
-    with locked_folder(partial, 0.0) as mine:
+    with claimed_folder(partial, 0.0, foreign_too=True) as mine:
         if not mine:
             log.warning("%s is being written by another process; left alone", name)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,18 @@ from numpy.typing import NDArray
 
 from ladle.episode import EpisodeWriter
 from ladle.errors import BagError
+from ladle.joints_by_name import Believable, believable_positions
 from ladle.observation_time import StreamStamps
 from ladle.task import CameraConfig, JointsConfig, TaskConfig
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.camera_recorder import CameraRecorder
 from read_sensors_utils.checksums import FileChecksums
-from read_sensors_utils.clocks import ClockMap, clock_maps, clock_offset_ns
+from read_sensors_utils.clocks import ClockMap, clock_maps
 from read_sensors_utils.decode import header_ns, is_unnamed, joint_positions, why_no_joints
 from read_sensors_utils.frame_worker import FrameWorkers
 from read_sensors_utils.joint_layout import JointLayouts, JointSample
 from read_sensors_utils.message_types import Decoder
+from read_sensors_utils.stream_clock import StreamClock
 from read_sensors_utils.stream_health import StreamHealth, measure
 from read_sensors_utils.streams import Topics
 from read_sensors_utils.ticks import TickSchedule
@@ -37,12 +40,12 @@ class JointRecorder:
 
     Attributes:
         header_ns, receive_ns, positions_rad: one entry per usable message; (n,) joints each.
-        skipped: how many messages did not speak of all joints, or held numbers that are not finite.
+        skipped: how many messages did not tell all joints: lacking or doubled names, numbers that cannot be.
         reason: why the last of them was skipped.
     """
 
-    def __init__(self, config: JointsConfig, topic: str) -> None:
-        self._config, self._topic = config, topic
+    def __init__(self, config: JointsConfig, topic: str, believable: Believable | None = None) -> None:
+        self._config, self._topic, self._believable = config, topic, believable
         self.header_ns: list[int] = []
         self.receive_ns: list[int] = []
         self.positions_rad: list[Sequence[float]] = []
@@ -56,7 +59,7 @@ class JointRecorder:
             BagError: it has the right number of positions but no names, and the task file does not allow that.
         """
         names, ordered = self._config.names, self._config.order_when_unnamed
-        positions = joint_positions(message, names, order_when_unnamed=ordered)
+        positions = joint_positions(message, names, order_when_unnamed=ordered, believable=self._believable)
         if positions is None:
             if not ordered and is_unnamed(message, len(names)):
                 raise BagError(f"{self._topic}: a joint state holds {len(names)} positions and no names, so nobody "
@@ -64,7 +67,7 @@ class JointRecorder:
                                "joints.order_when_unnamed: true in the task file if they are in the order of "
                                "joints.names")
             self.skipped += 1
-            self.reason = why_no_joints(message, names)
+            self.reason = why_no_joints(message, names, self._believable)
             return False
         self.take(JointSample(stamp_ns, tuple(positions.tolist())), receive_ns)
         return True
@@ -72,7 +75,8 @@ class JointRecorder:
     def fast_decoder(self, decode: Decoder) -> Decoder:
         """Of the topic's decoder one that gives a JointSample where it need not decode."""
         names, ordered = self._config.names, self._config.order_when_unnamed
-        return JointLayouts(decode, lambda message: joint_positions(message, names, order_when_unnamed=ordered))
+        return JointLayouts(decode, lambda message: joint_positions(message, names, order_when_unnamed=ordered),
+                            self._believable)
 
     def take(self, sample: JointSample, receive_ns: int) -> None:
         """Take in joints that are known already."""
@@ -90,12 +94,14 @@ class Replay:
         self._workers = workers
         self.checksums = FileChecksums(bag.source, workers)
         self.bag, self.task, self.topics = bag, task, topics
-        self.joints = JointRecorder(task.joints, topics.joints)
+        self.joints = JointRecorder(task.joints, topics.joints, believable_positions(task.limits))
         self.cameras = {key: CameraRecorder(key, task.cameras[key], topic, writer, workers,
                                             video_size=task.video_size)
                         for key, topic in topics.cameras.items()}
         self.schedule = TickSchedule(task.period_s, {JOINTS, *self.cameras}, self._is_valid)
-        self._fastest_ns: dict[str, int] = {}
+        self._stream_clocks = {
+            name: StreamClock(config, bag.start_ns, any_origin="clock_offset" in task.recording.accept.get(name, ()))
+            for name, (_, config) in self._streams().items()}
 
     def run(self) -> None:
         """Replay, then cut the ticks to those that every stream covers.
@@ -107,36 +113,49 @@ class Replay:
             self._replay()
             self._finish()
             self._workers.finish()
-        except BaseException:
+        except BaseException as error:
             self._workers.close()
             for camera in self.cameras.values():
                 camera.abort()
+            name = self.bag.source.name
+            if isinstance(error, BagError) and not str(error).startswith(name):
+                raise BagError(f"{name}: {error}") from error  # a stream names its topic only
             raise
+
+    def received_ns(self) -> dict[str, list[int]]:
+        """Stream -> receive stamps of its usable samples."""
+        return {name: stream.receive_ns for name, (stream, _) in self._streams().items()}
 
     def health(self) -> dict[str, StreamHealth]:
         """Stream -> what its stamps tell about how it was recorded."""
-        topics = {JOINTS: self.topics.joints, **self.topics.cameras}
-        return {name: measure(np.array(stream.header_ns, np.int64), np.array(stream.receive_ns, np.int64),
-                              config.rate_hz, backsteps=self.bag.backsteps.get(topics[name], 0))
-                for name, (stream, config) in self._streams().items()}
+        return self._health
 
     def clocks(self) -> dict[str, ClockMap]:
         """Stream -> what brings its header stamps onto the receive clock, beyond the task's clock_offset_s."""
-        return clock_maps({name: (_header_stamps(stream) + round(config.clock_offset_s * 1e9),
-                                  np.array(stream.receive_ns, np.int64))
-                           for name, (stream, config) in self._streams().items()})
+        return self._clocks
 
     def stamps(self) -> dict[str, StreamStamps]:
         """Stream -> its stamps in seconds from the bag's start, header stamps on the receive clock."""
-        clocks, start_ns = self.clocks(), self.bag.start_ns
-        return {
-            name: StreamStamps(
-                header_s=seconds(clocks[name].apply(_header_stamps(stream)) - start_ns),
-                receive_s=seconds(np.array(stream.receive_ns, np.int64) - start_ns),
-                latency_s=config.latency_s, rate_hz=config.rate_hz, clock_offset_s=config.clock_offset_s,
-            )
-            for name, (stream, config) in self._streams().items()
-        }
+        return {name: self._stream_clocks[name].stamps(*_stamps_ns(stream), self._clocks[name])
+                for name, (stream, _) in self._streams().items()}
+
+    def joints_rad(self) -> Floats:
+        """(N, n) the joints that go with the `stamps` of the joints."""
+        return np.array(self.joints.positions_rad, np.float64)[np.array(self._stream_clocks[JOINTS].trusted, np.bool_)]
+
+    @cached_property
+    def _health(self) -> dict[str, StreamHealth]:
+        topics = {JOINTS: self.topics.joints, **self.topics.cameras}
+        return {name: measure(*_stamps_ns(stream), config.rate_hz, backsteps=self.bag.backsteps.get(topics[name], 0),
+                              clock_offset_s=config.clock_offset_s)
+                for name, (stream, config) in self._streams().items()}
+
+    @cached_property
+    def _clocks(self) -> dict[str, ClockMap]:
+        known = {name: self._stream_clocks[name].known(*_stamps_ns(stream))
+                 for name, (stream, _) in self._streams().items()}
+        maps = clock_maps({name: stamps for name, stamps in known.items() if len(stamps[0])})
+        return {name: maps.get(name, ClockMap(0)) for name in known}
 
     def _streams(self) -> dict[str, tuple[JointRecorder | CameraRecorder, JointsConfig | CameraConfig]]:
         assert self.task.joints is not None
@@ -155,13 +174,16 @@ class Replay:
             name = stream_of[topic]
             stamp_ns = message.stamp_ns if isinstance(message, JointSample) else header_ns(message)
             if name != JOINTS:
-                self.cameras[name].add(message, stamp_ns, receive_ns)
+                if not self.cameras[name].add(message, stamp_ns, receive_ns):
+                    continue
             elif isinstance(message, JointSample):
                 self.joints.take(message, receive_ns)
             elif not self.joints.add(message, stamp_ns, receive_ns):
                 continue
-            self._fastest_ns[name] = min(self._fastest_ns.get(name, receive_ns - stamp_ns), receive_ns - stamp_ns)
-            self.schedule.received(name, receive_ns)
+            if self._stream_clocks[name].add(stamp_ns, receive_ns):
+                if name != JOINTS:
+                    self.cameras[name].show_last()
+                self.schedule.received(name, receive_ns)
 
     def _tick_until(self, before_ns: int) -> None:
         for _ in self.schedule.due(before_ns):
@@ -170,22 +192,17 @@ class Replay:
 
     def _is_valid(self, decision_ns: int) -> bool:
         """Whether the joints are known at the observation time, judged by the clock offsets known so far."""
+        observation_ns = decision_ns
         if not self.cameras:
             assert self.task.joints is not None
-            observation_ns = decision_ns - round(1e9 / self.task.joints.rate_hz)
-        else:
-            observation_ns = min(self._taken_ns(key, camera.newest_header_ns, camera.newest_receive_ns)
-                                 for key, camera in self.cameras.items())
-        return self._taken_ns(JOINTS, self.joints.header_ns[0], self.joints.receive_ns[0]) <= observation_ns
-
-    def _taken_ns(self, name: str, stamp_ns: int, receive_ns: int) -> int:
-        """When a sample was taken, on the receive clock; by its receipt where it bears no stamp."""
-        _, config = self._streams()[name]
-        known_ns, latency_ns = round(config.clock_offset_s * 1e9), round(config.latency_s * 1e9)
-        if stamp_ns == 0:
-            return receive_ns + known_ns - latency_ns
-        fastest = np.array([self._fastest_ns[name] - known_ns], np.int64)
-        return stamp_ns + known_ns + clock_offset_ns(np.zeros(1, np.int64), fastest) - latency_ns
+            observation_ns -= round(1e9 / self.task.joints.rate_hz)
+        for key in self.cameras:
+            clock = self._stream_clocks[key]
+            assert clock.newest is not None
+            observation_ns = min(observation_ns, clock.capture_ns(clock.newest))
+        joints = self._stream_clocks[JOINTS]
+        assert joints.first is not None
+        return joints.capture_ns(joints.first) <= observation_ns
 
     def _finish(self) -> None:
         task_joints = self.task.joints
@@ -194,8 +211,12 @@ class Replay:
             raise BagError(f"{self.bag.source.name}: no message on {self.topics.joints} holds all of the joints "
                            f"{', '.join(task_joints.names)}; the last one {self.joints.reason or 'is missing'}")
         if self.joints.skipped:
-            log.info("%s: %d messages on %s without all joints were left out; the last one %s",
+            log.info("%s: %d messages on %s do not tell all joints and were left out; the last one %s",
                      self.bag.source.name, self.joints.skipped, self.topics.joints, self.joints.reason)
+        for camera in self.cameras.values():
+            self._tell_skipped(camera)
+        for name, (stream, _) in self._streams().items():
+            self._require_trusted(name, stream)
         streams: list[Any] = [self.joints, *self.cameras.values()]
         last_ns = min(stream.receive_ns[-1] for stream in streams)
         self._tick_until(last_ns + 1)
@@ -208,12 +229,32 @@ class Replay:
         for camera in self.cameras.values():
             camera.finish(n_ticks)
 
+    def _tell_skipped(self, camera: CameraRecorder) -> None:
+        """Raises BagError when not a single image was left."""
+        name, total = self.bag.source.name, camera.skipped + len(camera.header_ns)
+        if not camera.header_ns:
+            raise BagError(f"{name}: none of the {total} messages on {camera.topic} holds an image that can be read; "
+                           f"the first: {camera.reason}; mend its driver, or name another topic in the task file")
+        if camera.skipped:
+            log.warning("%s: %d of %d messages on %s were left out; the first: %s", name, camera.skipped, total,
+                        camera.topic, camera.reason)
+
+
+    def _require_trusted(self, name: str, stream: JointRecorder | CameraRecorder) -> None:
+        """Raises BagError where every sample is stamped in the future."""
+        if not any(self._stream_clocks[name].trusted):
+            header_ns, receive_ns = _stamps_ns(stream)
+            ahead_s = float(np.min(header_ns - receive_ns)) * 1e-9
+            raise BagError(f"{self.bag.source.name}: refused: {name} clock_offset: every sample is stamped later than "
+                           f"its receipt, by {ahead_s:.3f} s or more; synchronise the clocks, or state the stream's "
+                           f"clock_offset_s: {-ahead_s:.3f}")
+
 
 def seconds(nanoseconds: NDArray[np.int64]) -> Floats:
     """(N,) integer nanoseconds -> (N,) seconds."""
     return nanoseconds.astype(np.float64) * 1e-9
 
 
-def _header_stamps(stream: JointRecorder | CameraRecorder) -> NDArray[np.int64]:
-    """(N,) header stamps; the receive stamps where the driver never filled them in."""
-    return np.array(stream.header_ns if any(stream.header_ns) else stream.receive_ns, np.int64)
+def _stamps_ns(stream: JointRecorder | CameraRecorder) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N,) header and (N,) receive stamps."""
+    return np.array(stream.header_ns, np.int64), np.array(stream.receive_ns, np.int64)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.recording_limits import Complaint, RecordingLimits
+from read_sensors_utils.clock_faults import clock_jumps, strays, without_jumps
 from read_sensors_utils.clocks import FOREIGN_CLOCK_NS, Stamps, is_foreign, lower_envelope
 
 Domain = Literal["system", "simulation", "foreign", "none"]
@@ -22,9 +23,6 @@ Level = Literal["accept", "warn", "refuse"]
 
 # A simulation counts from its start; no computer's clock has shown so early a date since 2001.
 SIMULATION_BEFORE_NS = 1_000_000_000 * 1_000_000_000
-JUMP_S = 0.010  # a smaller step of the clock is not told from the scatter of the delays
-JUMP_WINDOW_S = 1.0  # the clock before and after a step is judged by the fastest messages of this time
-JUMP_SAMPLES = 10  # ... and by no fewer than these
 NOMINAL_SHARE = 0.1  # a stream this near to its nominal rate runs at it
 LATE_PERIODS = 1.5  # a longer gap between two header stamps has room for another sample
 
@@ -49,8 +47,9 @@ class StreamHealth:
         clock_offset_s: least delay from header stamp to receipt, transport and offset of the clocks, before any jump.
         clock_drift: change of that delay a second; 1 - clock_drift is a simulation's real-time factor.
         drift_effect_s: what the drift adds up to over the recording, as far as it is certain.
+        uneven_s: how far a clock of another origin is at worst from running evenly; 0 for others.
         clock_jumps, largest_jump_s: steps of the header clock against the receive clock; positive is forward.
-        strays: single stamps far from all others.
+        strays: single stamps far from those before and after; gaps, drops and the clock are measured without them.
     """
 
     count: int
@@ -68,6 +67,7 @@ class StreamHealth:
     clock_offset_s: float
     clock_drift: float
     drift_effect_s: float
+    uneven_s: float
     clock_jumps: int
     largest_jump_s: float
     strays: int
@@ -93,24 +93,30 @@ class Finding:
 
 
 def measure(header_ns: Stamps, receive_ns: Stamps, rate_hz: float | None = None, *,
-            backsteps: int = 0) -> StreamHealth:
+            backsteps: int = 0, clock_offset_s: float = 0.0) -> StreamHealth:
     """Measure one stream: (N,), (N,) stamps in order of receipt, header stamps 0 where there are none.
 
     Args:
         rate_hz: nominal rate, where one is known.
         backsteps: receive stamps that ran backwards in the file, for a reader that sorts them.
+        clock_offset_s: what is known to be missing from the header stamps; without it a clock may seem foreign.
     """
     header_ns, receive_ns = np.asarray(header_ns, np.int64), np.asarray(receive_ns, np.int64)
     if len(header_ns) == 0:
-        return StreamHealth(0, 0.0, rate_hz, None, 0.0, 0.0, 0, 0, 0, backsteps, 0, "none", 0.0, 0.0, 0.0, 0, 0.0, 0)
+        return StreamHealth(0, 0.0, rate_hz, None, 0.0, 0.0, 0, 0, 0, backsteps, 0, "none", 0.0, 0.0, 0.0, 0.0, 0, 0.0,
+                            0)
     stamped = header_ns != 0
     header, receive = (header_ns[stamped], receive_ns[stamped]) if np.any(stamped) else (receive_ns, receive_ns)
+    wrong = strays(header, receive)
+    header, receive = header[~wrong], receive[~wrong]
     in_order = np.sort(header)
     gaps_ns = np.diff(in_order)
     measured_hz = _rate_hz(gaps_ns)
     duration_s = float(np.max(receive_ns) - np.min(receive_ns)) * 1e-9
-    jumps = _clock_jumps(header, receive)
-    envelope = lower_envelope(_without_jumps(header, jumps), receive)
+    domain = _domain(header_ns, receive_ns, clock_offset_s)
+    jumps = clock_jumps(header, receive)
+    envelope = lower_envelope(without_jumps(header, jumps), receive)
+    other_origin = domain != "none" and is_foreign(header + round(clock_offset_s * 1e9), receive)
     certain_s = max(0.0, abs(envelope.drift) * duration_s - 2 * envelope.scatter_s)
     receive_steps_ns = np.diff(receive_ns)
     return StreamHealth(
@@ -120,11 +126,12 @@ def measure(header_ns: Stamps, receive_ns: Stamps, rate_hz: float | None = None,
         dropped=_dropped(gaps_ns, rate_hz, measured_hz), duplicates=int(np.sum(gaps_ns == 0)),
         out_of_order=int(np.sum(header < np.maximum.accumulate(header))),
         receive_backsteps=max(backsteps, int(np.sum(receive_steps_ns < 0))),
-        unstamped=int(np.sum(~stamped)), clock=_domain(header_ns, receive_ns),
+        unstamped=int(np.sum(~stamped)), clock=domain,
         clock_offset_s=envelope.offset_ns * 1e-9, clock_drift=envelope.drift,
         drift_effect_s=math.copysign(certain_s, envelope.drift) if certain_s else 0.0,
+        uneven_s=lower_envelope(header, receive).uneven_s if other_origin else 0.0,
         clock_jumps=len(jumps), largest_jump_s=max((size_s for _, size_s in jumps), key=abs, default=0.0),
-        strays=envelope.strays,
+        strays=int(np.sum(wrong)),
     )
 
 
@@ -144,7 +151,7 @@ def judge(health: StreamHealth, limits: RecordingLimits, name: str, *, transport
                 f"{name} {complaint}: {text}")
         for complaint, amount, warn, refuse, text in [
             *_clock_complaints(health, limits, name, transport_s, clock_offset_s),
-            *_sample_complaints(health, limits),
+            *_sample_complaints(health, limits, name),
         ] if amount > warn
     ]
     return sorted(found, key=lambda finding: rank[finding.level])
@@ -157,14 +164,15 @@ def _clock_complaints(health: StreamHealth, limits: RecordingLimits, name: str, 
                       clock_offset_s: float) -> Complaints:
     """(complaint, amount, warn above, refuse above, text) about the header clock."""
     warn_s, refuse_s = limits.offset_warn_s, limits.offset_refuse_s
-    accept = f"name the complaint in the task file's recording.accept.{name}"
-    if health.on_receive_clock:
+    accept = _accept(name)
+    if health.on_receive_clock or health.clock in ("system", "foreign"):
         rest_s = health.clock_offset_s - clock_offset_s - transport_s
         yield ("clock_offset", abs(rest_s), warn_s, refuse_s,
                f"the least time from header stamp to receipt is {_ms(health.clock_offset_s)}, the task file expects "
                f"{_ms(clock_offset_s + transport_s)} ({_ms(warn_s)} apart pass, {_ms(refuse_s)} with a warning); if "
                f"data take so long, state its transport_s; if a clock is off, synchronise it or state its "
                f"clock_offset_s; or {accept}")
+    if health.on_receive_clock or health.clock == "system":
         yield ("clock_drift", abs(health.drift_effect_s), warn_s, refuse_s,
                f"the header clock drifts by {health.clock_drift * 1e6:.0f} ppm, {_ms(health.drift_effect_s)} over the "
                f"recording ({_ms(warn_s)} pass, {_ms(refuse_s)} with a warning); synchronise the clocks, or {accept}")
@@ -173,22 +181,31 @@ def _clock_complaints(health: StreamHealth, limits: RecordingLimits, name: str, 
         yield ("real_time_factor", abs(1.0 - factor), limits.real_time_factor_warn, limits.real_time_factor_refuse,
                f"the header clock runs at {factor:.4f} times the recorder's, so motions look that much slower in the "
                f"episode; record with the simulation's time (ros2 bag record --use-sim-time), or {accept}")
+    yield ("real_time_factor", health.uneven_s, limits.jump_warn_s, limits.jump_refuse_s,
+           f"the header clock does not run evenly, it is up to {_ms(health.uneven_s)} from the steady rate at which it "
+           f"is laid onto the receive clock; record with the simulation's time (ros2 bag record --use-sim-time), "
+           f"or {accept}")
     yield ("clock_jump", abs(health.largest_jump_s), limits.jump_warn_s, limits.jump_refuse_s,
            f"the header clock jumps {health.clock_jumps} times, by up to {_ms(health.largest_jump_s)} "
            f"(refused above {_ms(limits.jump_refuse_s)}); cut the recording there, or {accept}")
 
 
-def _sample_complaints(health: StreamHealth, limits: RecordingLimits) -> Complaints:
+def _sample_complaints(health: StreamHealth, limits: RecordingLimits, name: str) -> Complaints:
     """(complaint, amount, warn above, refuse above, text) about samples that are missing, doubled or disordered."""
+    accept = _accept(name)
     nominal_hz, measured_hz = health.nominal_rate_hz, health.rate_hz
     longest_s = max(health.longest_gap_s, health.longest_header_gap_s)
     period_s = 0.0 if measured_hz is None else 1.0 / measured_hz
     if measured_hz is not None:
         yield ("gap", longest_s - period_s, limits.gap_warn_s, limits.gap_refuse_s,
-               f"a gap of {longest_s:.3f} s at {measured_hz:.1f} Hz")
+               f"a gap of {longest_s:.3f} s at {measured_hz:.1f} Hz (refused above {limits.gap_refuse_s:g} s); cut the "
+               f"recording there, raise recording.gap_refuse_s, or {accept}")
     if nominal_hz is not None and measured_hz is not None:
-        yield ("rate", abs(1.0 - measured_hz / nominal_hz), limits.rate_warn_share, limits.rate_refuse_share,
-               f"it runs at {measured_hz:.1f} Hz, the task file says {nominal_hz:.1f} Hz")
+        slower = 1.0 - measured_hz / nominal_hz
+        # More samples than expected harm nothing.
+        yield ("rate", abs(slower), limits.rate_warn_share, limits.rate_refuse_share if slower > 0 else math.inf,
+               f"it runs at {measured_hz:.1f} Hz, the task file says {nominal_hz:.1f} Hz (refused when slower by more "
+               f"than {limits.rate_refuse_share:.0%}); mend the one that is wrong, or {accept}")
     counted: tuple[tuple[Complaint, int, float, float, str], ...] = (
         ("drops", health.dropped, limits.drops_warn_share, limits.drops_refuse_share, "are missing"),
         ("duplicates", health.duplicates, limits.duplicates_warn_share, limits.duplicates_refuse_share,
@@ -197,22 +214,34 @@ def _sample_complaints(health: StreamHealth, limits: RecordingLimits) -> Complai
          "were overtaken by a newer one"),
         ("receive_order", health.receive_backsteps, limits.receive_order_warn_share,
          limits.receive_order_refuse_share, "have a receive stamp before that of the one before"),
+        ("strays", health.strays, limits.strays_warn_share, limits.strays_refuse_share,
+         "bear a header stamp that does not go with those before and after"),
     )
     for complaint, count, warn, refuse, what in counted:
         total = health.count + (count if complaint == "drops" else 0)
-        yield complaint, count / max(total, 1), warn, refuse, f"{count} of {total} samples {what}"
-    if 0 < health.unstamped < health.count:
-        yield ("stamps", health.unstamped / health.count, limits.unstamped_warn_share, limits.unstamped_refuse_share,
-               f"{health.unstamped} of {health.count} samples have no header stamp")
+        yield (complaint, count / max(total, 1), warn, refuse,
+               f"{count} of {total} samples {what} (refused above {refuse:.1%}); look at the driver, the network and "
+               f"the load of the recording computer, or {accept}")
+    if health.unstamped:
+        # All of them alike is the driver's way; some of them is a fault.
+        refuse = limits.unstamped_refuse_share if health.unstamped < health.count else math.inf
+        yield ("stamps", health.unstamped / health.count, limits.unstamped_warn_share, refuse,
+               f"{health.unstamped} of {health.count} samples have no header stamp and count as taken when they were "
+               f"received, later than they were; let the driver fill in header.stamp")
 
 
-def _domain(header_ns: Stamps, receive_ns: Stamps) -> Domain:
+def _accept(name: str) -> str:
+    return f"name the complaint in the task file's recording.accept.{name}"
+
+
+def _domain(header_ns: Stamps, receive_ns: Stamps, clock_offset_s: float) -> Domain:
     stamped = header_ns[header_ns != 0]
     if len(stamped) == 0:
         return "none"
     if float(np.median(stamped)) < SIMULATION_BEFORE_NS:
         return "simulation"
-    return "foreign" if is_foreign(stamped, receive_ns[header_ns != 0]) else "system"
+    known_ns = round(clock_offset_s * 1e9)
+    return "foreign" if is_foreign(stamped + known_ns, receive_ns[header_ns != 0]) else "system"
 
 
 def _rate_hz(gaps_ns: NDArray[np.int64]) -> float | None:
@@ -235,49 +264,6 @@ def _dropped(gaps_ns: NDArray[np.int64], nominal_hz: float | None, measured_hz: 
     room = int(np.sum(np.rint(late / period_ns) - 1))
     missing = round(float(np.sum(gaps_ns)) / period_ns) - int(np.sum(gaps_ns > 0))
     return max(0, min(room, missing))
-
-
-def _clock_jumps(header_ns: Stamps, receive_ns: Stamps) -> list[tuple[int, float]]:
-    """(index of the first sample after it, size in s) of every step of the header clock that stays.
-
-    The fastest messages before and after a step differ. A message that was held up delays only itself; a clock that
-    was set moves all that come after.
-    """
-    n = len(header_ns)
-    delay_ns = receive_ns - header_ns
-    delay_s = (delay_ns - int(np.min(delay_ns))).astype(np.float64) * 1e-9
-    span_s = float(receive_ns[-1] - receive_ns[0]) * 1e-9
-    window = max(JUMP_SAMPLES, min(n // 6, round(JUMP_WINDOW_S * n / span_s))) if span_s > 0 else n
-    if n < 6 * window:
-        return []
-    least = _sliding_least(delay_s, window)
-    # least[k] belongs to samples k .. k + window - 1; a step before sample k + window lies between two such windows.
-    steps_s = least[:-window] - least[window:]
-    steps_s -= np.median(steps_s)  # what drift alone does from window to window
-    jumps: list[tuple[int, float]] = []
-    while float(np.max(np.abs(steps_s))) > JUMP_S:
-        k = int(np.argmax(np.abs(steps_s)))
-        jumps.append((k + window, float(steps_s[k])))
-        steps_s[max(0, k - window): k + window] = 0.0
-    return jumps
-
-
-def _without_jumps(header_ns: Stamps, jumps: list[tuple[int, float]]) -> Stamps:
-    """Header stamps as if the clock had gone on as it began."""
-    steps_ns = np.zeros(len(header_ns), np.int64)
-    for index, size_s in jumps:
-        steps_ns[index] += round(size_s * 1e9)
-    return header_ns - np.cumsum(steps_ns)
-
-
-def _sliding_least(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """(N,) -> (N - window + 1,) least of every `window` successive values; doubling keeps it O(N log window)."""
-    least, width = values, 1
-    while width < window:
-        step = min(width, window - width)
-        least = np.minimum(least[:-step], least[step:])
-        width += step
-    return least
 
 
 def _ms(duration_s: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from ladle.episode import EpisodeFolder
 from ladle.episode_checksums import damaged_files, read_checksums
-from ladle.episode_files import LABELS_FILE, PARTIAL, PARTIAL_LABELS_FILE, READY, REPLACED, numbered
+from ladle.episode_files import CHECKSUMS_FILE, LABELS_FILE, PARTIAL, PARTIAL_LABELS_FILE, READY, REPLACED, numbered
 from ladle.errors import EpisodeError, LabelError, LadleError
 from ladle.script import one_line
 from ladle.task import TaskConfig, task_from_text
@@ -23,7 +25,7 @@ from read_sensors_utils.video_checks import video_faults
 EXTRACT_AGAIN = "extract it again: ladle repair with --bags and the folder of its recording"
 REPAIR = "run ladle repair"
 AT_TICKS = "run read_sensors_utils/format_data_replay_buffer.py --annotations"
-UNREADABLE = (OSError, ValueError, KeyError, EOFError)
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ def verify_folder(root: Path) -> Verdict:
         verdict.faults.append(Fault(f"episode {number}", "an interrupted replacement lies beside it", REPAIR))
     for number in numbers:
         verdict.faults += episode_faults(folder, number)
-        verdict.notes += _notes(folder, number)
+        verdict.faults += _partial_label_faults(folder, number)
+        with contextlib.suppress(EpisodeError, *UNREADABLE):  # a fault, which is named already
+            verdict.notes += _notes(folder, number)
     if not numbers and not verdict.faults:
         raise EpisodeError(f"no episodes in {root}; make them with read_sensors_utils/format_data_replay_buffer.py")
     return verdict
@@ -93,6 +97,8 @@ def label_faults(folder: EpisodeFolder, number: int) -> list[Fault]:
         labels = folder.frame_labels(number)
         episode = folder.load(number)
         task = task_of(episode.description, number)
+        if labels is None and episode.labels is not None and not _partial_labels(folder, number).is_file():
+            return [Fault(where, f"its ticks have labels, but {LABELS_FILE} is missing", "label it again")]
         if labels is None or task is None:
             return []
         at_ticks = labels_at_ticks(labels, folder.stamps(number), task, number)
@@ -114,6 +120,8 @@ def task_of(description: Mapping[str, Any], number: int) -> TaskConfig | None:
 
 def _content_faults(folder: EpisodeFolder, number: int) -> Iterator[str]:
     episode = folder.load(number)
+    if episode.description.get("checksums") and read_checksums(folder.root, number) is None:
+        yield f"{CHECKSUMS_FILE} is missing"
     task = task_of(episode.description, number)
     stamps = folder.stamps(number)
     yield from motion_faults(episode)
@@ -124,10 +132,25 @@ def _content_faults(folder: EpisodeFolder, number: int) -> Iterator[str]:
         yield from video_faults(folder.video_folder(number), stamps, task)
 
 
+def _partial_labels(folder: EpisodeFolder, number: int) -> Path:
+    return folder.action_folder(number) / PARTIAL_LABELS_FILE
+
+
+def _partial_label_faults(folder: EpisodeFolder, number: int) -> list[Fault]:
+    partial = _partial_labels(folder, number)
+    try:
+        if partial.is_file():
+            np.load(partial, allow_pickle=False)
+    except UNREADABLE as error:
+        what = f"{PARTIAL_LABELS_FILE} cannot be read ({one_line(error)})"
+        return [Fault(f"episode {number}", what, "label it again")]
+    return []
+
+
 def _notes(folder: EpisodeFolder, number: int) -> Iterator[str]:
     if read_checksums(folder.root, number) is None:
         yield f"episode {number} has no checksums: it was made by an older version"
-    partial = folder.action_folder(number) / PARTIAL_LABELS_FILE
+    partial = _partial_labels(folder, number)
     if partial.is_file():
         labels: NDArray[Any] = np.load(partial, allow_pickle=False)
         yield f"episode {number}: {int(np.sum(labels < 0))} of {len(labels)} frames are not labelled yet"

@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from ladle.errors import ObservationError
 from ladle.images import depth_view, to_task_size
 from ladle.joints_at import joints_seen
-from ladle.joints_by_name import joints_by_name, why_unusable
+from ladle.joints_by_name import believable_positions, joints_by_name, why_unusable
 from ladle.kinematics import KinematicChain
-from ladle.observation_time import StreamStamps, newest_received, newest_received_at, observation_times_s
+from ladle.observation_time import (
+    FUTURE_S,
+    StreamStamps,
+    newest_received,
+    newest_received_at,
+    observation_times_s,
+    trusted_stamp_s,
+)
 from ladle.policy import ObservationWindow
 from ladle.poses_at import poses_of
 from ladle.task import CameraConfig, JointsConfig, TaskConfig
@@ -28,29 +35,39 @@ Array = NDArray[np.float64]
 
 JOINTS = "joints"
 EEF = "eef"
-FUTURE_S = 0.05  # a stamp may be ahead by this much, as clocks of two machines are
 KEPT_S = 3.0  # covers any window; older samples are dropped
 
 
 @dataclass
 class _Stream:
-    """Samples in order of receipt; one that was overtaken on its way is not kept."""
+    """Samples in order of receipt; one that was overtaken on its way, or is stamped in the future, is not kept.
+
+    Attributes:
+        ahead_s: how far in the future the sample received last was stamped, if that is why it is not kept; else 0.
+    """
 
     config: JointsConfig | CameraConfig
     forgot: bool = False
+    ahead_s: float = 0.0
     header_s: list[float] = field(default_factory=list[float])
     receive_s: list[float] = field(default_factory=list[float])
     values: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
 
-    def add(self, name: str, header_s: float, receive_s: float, value: NDArray[Any]) -> None:
-        if not (np.isfinite(header_s) and np.isfinite(receive_s)):
+    def add(self, name: str, header_s: float | None, receive_s: float, value: NDArray[Any]) -> None:
+        if not (np.isfinite(receive_s) and (header_s is None or np.isfinite(header_s))):
             raise ObservationError(f"{name}: stamp {header_s} or receipt {receive_s} is not finite")
         if self.receive_s and receive_s < self.receive_s[-1]:
             raise ObservationError(f"{name}: received at {receive_s:.3f} s after a sample received at "
                                    f"{self.receive_s[-1]:.3f} s; the clock went back: stop and start the run again")
-        if self.header_s and header_s <= self.header_s[-1]:
+        stamp_s = trusted_stamp_s(header_s, receive_s, self.config.clock_offset_s)
+        self.ahead_s = 0.0
+        if stamp_s is None:
+            assert header_s is not None
+            self.ahead_s = header_s + self.config.clock_offset_s - receive_s
             return
-        self.header_s.append(header_s)
+        if self.header_s and stamp_s <= self.header_s[-1]:
+            return
+        self.header_s.append(stamp_s)
         self.receive_s.append(receive_s)
         self.values.append(value)
         drop = int(np.searchsorted(self.receive_s, receive_s - KEPT_S)) - 1
@@ -81,6 +98,7 @@ class ObservationBuffer:
                                    f"{', '.join(unknown) or 'joints'}")
         self.camera_keys = keys
         self._task, self._chain, self._names = task, chain, task.joints.names
+        self._believable = believable_positions(task.limits)
         self.reset()
 
     def reset(self) -> None:
@@ -90,22 +108,23 @@ class ObservationBuffer:
         self._cameras = {key: _Stream(self._task.cameras[key]) for key in self.camera_keys}
         self._last_quaternion: Array | None = None
 
-    def add_joints(self, header_s: float, receive_s: float, names: Sequence[str], position: Sequence[float]) -> None:
-        """One JointState; joints are found by name, others ignored.
+    def add_joints(self, header_s: float | None, receive_s: float, names: Sequence[str],
+                   position: Sequence[float]) -> None:
+        """One JointState, header_s None where its header bears no stamp; joints are found by name, others ignored.
 
         Raises:
-            ObservationError: a joint is missing, a position is not finite, or the clock went back.
+            ObservationError: a joint is missing or there twice, a position cannot be, or the clock went back.
         """
         assert self._task.joints is not None
-        if not names and self._task.joints.order_when_unnamed:
+        if not any(names) and self._task.joints.order_when_unnamed:
             names = self._names
-        q = joints_by_name(self._names, names, position)
+        q = joints_by_name(self._names, names, position, self._believable)
         if q is None:
-            raise ObservationError(f"a joint state {why_unusable(self._names, names, position)}")
+            raise ObservationError(f"a joint state {why_unusable(self._names, names, position, self._believable)}")
         self._joints.add(JOINTS, header_s, receive_s, q)
 
-    def add_frame(self, key: str, header_s: float, receive_s: float, image: NDArray[Any]) -> None:
-        """One decoded frame, RGB uint8 or depth ticks uint16; brought to the task's size at once.
+    def add_frame(self, key: str, header_s: float | None, receive_s: float, image: NDArray[Any]) -> None:
+        """One decoded frame, RGB uint8 or depth ticks uint16; brought to the task's size at once. header_s as above.
 
         Raises:
             ObservationError: an unknown camera, a wrong kind of image, or the clock went back.
@@ -122,11 +141,12 @@ class ObservationBuffer:
         """Which stream is older than joints_s or camera_s seconds or from the future; None if all are fresh."""
         for name, stream in {JOINTS: self._joints, **self._cameras}.items():
             allowed_s = joints_s if name == JOINTS else camera_s
+            age_s = now_s - (stream.header_s[-1] + stream.config.clock_offset_s) if stream.header_s else np.inf
+            ahead_s = max(-age_s, stream.ahead_s)
+            if ahead_s > FUTURE_S and not -FUTURE_S <= age_s <= allowed_s:
+                return f"{name}: newest sample is stamped {ahead_s:.3f} s in the future; synchronise the clocks"
             if not stream.header_s:
                 return f"{name}: nothing received yet"
-            age_s = now_s - (stream.header_s[-1] + stream.config.clock_offset_s)
-            if age_s < -FUTURE_S:
-                return f"{name}: newest sample is stamped {-age_s:.3f} s in the future; synchronise the clocks"
             if age_s > allowed_s:
                 return f"{name}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed"
         return None

@@ -117,7 +117,7 @@ def streams_of(episode: Episode, task: TaskConfig) -> dict[str, NDArray[Any]]:
     steps = len(episode)
     streams: dict[str, NDArray[Any]] = {}
     for key, camera in task.extracted_cameras.items():
-        frames = np.asarray(episode.frames[camera.ticks_key or key][:])
+        frames = _frames(episode, camera.ticks_key or key)
         if camera.ticks_key is not None:
             streams[camera.ticks_key] = frames
             view = depth_view(frames, camera)
@@ -134,6 +134,15 @@ def streams_of(episode: Episode, task: TaskConfig) -> dict[str, NDArray[Any]]:
         streams["mass"] = np.full((steps, 1), episode.mass_g, np.float32)
     streams["action"] = _action(episode, task)
     return streams
+
+
+def _frames(episode: Episode, key: str) -> NDArray[Any]:
+    """(T, ...) as stored. Raises EpisodeError when a chunk cannot be decoded."""
+    try:
+        return np.asarray(episode.frames[key][:])
+    except (RuntimeError, ValueError) as error:  # Blosc, numpy
+        raise EpisodeError(f"episode {episode.index}: its frames {key!r} cannot be decoded ({error}); extract it "
+                           "again: ladle repair with --bags and the folder of its recording") from error
 
 
 def recorded_task(episodes: Sequence[Episode]) -> TaskConfig:

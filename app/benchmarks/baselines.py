@@ -75,7 +75,7 @@ class PlainCamera(CameraRecorder):
         self._view: cv2.VideoWriter | None = None
         self._lossless: cv2.VideoWriter | None = None
 
-    def add(self, message: Any, header_ns: int, receive_ns: int) -> None:
+    def add(self, message: Any, header_ns: int, receive_ns: int) -> bool:
         """Take in the next frame; frames come in order."""
         dtype, channels = (np.uint8, 3) if self.camera.kind == "color" else (np.uint16, 1)
         image = message.data.view(dtype).reshape(message.height, message.width, channels).squeeze()
@@ -85,6 +85,7 @@ class PlainCamera(CameraRecorder):
         self.header_ns.append(header_ns)
         self.receive_ns.append(receive_ns)
         self._newest = len(self.header_ns) - 1
+        return True
 
     def tick(self) -> None:
         """Keep the newest frame."""

@@ -1,8 +1,8 @@
 """`ladle bench kills`: kill -9 at random moments, and nothing may be lost.
 
-The real commands run in processes of their own. At a moment drawn from the duration of an undisturbed run, the whole
-process group is killed; then everything that is visible must be whole, labels must be as people left them, and the
-next run must end in exactly the files of the undisturbed run, with nothing left behind.
+The real commands run in processes of their own, which have nothing left to import. At a moment drawn from the duration
+of an undisturbed run, the whole process group is killed; then everything that is visible must be whole, labels must be
+as people left them, and the next run must end in exactly the files of the undisturbed run, with nothing left behind.
 """
 
 from __future__ import annotations
@@ -10,12 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -23,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.benchmarks.killing import Command, run, run_and_kill
 from app.benchmarks.recording import benchmark_task, write_recording
 from ladle.episode import LABELS_FILE, EpisodeFolder
 from ladle.errors import LadleError
@@ -33,12 +30,11 @@ from training.real_data_conversion import BUFFER_NAME
 
 log = logging.getLogger("app.kills")
 
-RECORDINGS = 6
-SHORTEST_S, LONGER_BY_S = 1.5, 0.3
-SIZE_PX = (160, 120)
-WORKERS = 2
-FINISH_EVERY = 8  # kills in a row before a run may end: what goes on after a kill is killed again
-GONE_TIMEOUT_S = 5.0
+RECORDINGS = 4
+SHORTEST_S, LONGER_BY_S = 1.2, 0.2
+SIZE_PX, KEPT_PX = (96, 72), (64, 48)
+POOL_SHARE, POOL_WORKERS = 0.25, 2  # of the extractions, these have worker processes, which must import anew
+FINISH_EVERY = 10  # kills in a row before a run may end: what goes on after a kill is killed again
 LEFT_BEHIND = (".partial-*", ".ready-*", ".replaced-*", ".old-*")
 
 
@@ -58,17 +54,17 @@ class KillCount:
 
 @dataclass(frozen=True)
 class Scene:
-    """The undisturbed results. digests: file -> SHA-256 of every file of `extracted` and of `converted`."""
+    """The undisturbed results, and how long their making took; pool_s: with worker processes."""
 
     root: Path
     extract_s: float
+    pool_s: float
     convert_s: float
 
-    def not_longer_than(self, seconds: float, *, converting: bool) -> Scene:
-        """With the duration of an undisturbed run corrected downwards."""
-        if converting:
-            return replace(self, convert_s=min(self.convert_s, seconds))
-        return replace(self, extract_s=min(self.extract_s, seconds))
+    def shorter(self, seconds: float) -> Scene:
+        """With durations of undisturbed runs corrected downwards, after all of some runs ended within `seconds`."""
+        return replace(self, extract_s=min(self.extract_s, seconds), pool_s=min(self.pool_s, seconds),
+                       convert_s=min(self.convert_s, seconds))
 
     @property
     def recordings(self) -> Path:
@@ -93,15 +89,24 @@ class Scene:
         """As `converted`, with the buffer of one episode less: what a conversion replaces."""
         return self.root / "older"
 
-    def extract(self, folder: Path, *options: str) -> list[str]:
-        """The command that extracts into a folder."""
-        return [sys.executable, "-m", "read_sensors_utils.format_data_replay_buffer", "--path-load",
-                str(self.recordings), "--path-save", str(folder), "--task", str(self.task), "--workers", str(WORKERS),
-                *options]
+    def extract(self, folder: Path, *options: str, workers: int = 1) -> Command:
+        """What extracts into a folder."""
+        return Command("read_sensors_utils.format_data_replay_buffer",
+                       ("--path-load", str(self.recordings), "--path-save", str(folder), "--task", str(self.task),
+                        "--workers", str(workers), *options), self.root / "log.txt")
 
-    def convert(self, folder: Path) -> list[str]:
-        """The command that makes the buffer and its zip."""
-        return [sys.executable, "-m", "training.real_data_conversion", "--dataset-path", str(folder), "--zip"]
+    def drawn(self, folder: Path, rng: random.Random, *options: str, n_complete: int = 0) -> tuple[Command, float]:
+        """An extraction, with worker processes or without, and when to kill it in seconds; less is left to do of it
+        where episodes are complete.
+        """
+        left = 1 - n_complete / (RECORDINGS + 1)
+        if rng.random() < POOL_SHARE:
+            return self.extract(folder, *options, workers=POOL_WORKERS), rng.uniform(0, self.pool_s * left)
+        return self.extract(folder, *options), rng.uniform(0, self.extract_s * left)
+
+    def convert(self, folder: Path) -> Command:
+        """What makes the buffer and its zip."""
+        return Command("training.real_data_conversion", ("--dataset-path", str(folder), "--zip"), self.root / "log.txt")
 
 
 def run_kills(folder: Path, kills: int = 200, seed: int = 0) -> KillCount:
@@ -113,6 +118,8 @@ def run_kills(folder: Path, kills: int = 200, seed: int = 0) -> KillCount:
     started_s = time.monotonic()
     rng = random.Random(seed)
     scene = prepare(folder)
+    log.info("undisturbed: %.1f s an extraction, %.1f s with %d workers, %.1f s a conversion", scene.extract_s,
+             scene.pool_s, POOL_WORKERS, scene.convert_s)
     count = KillCount()
     shares: list[tuple[Callable[[Scene, int, random.Random, KillCount], int], str, int]] = [
         (_kill_extractions, "extraction", kills - kills // 4 - kills // 4),
@@ -125,7 +132,7 @@ def run_kills(folder: Path, kills: int = 200, seed: int = 0) -> KillCount:
             began_s = time.monotonic()
             hits = kill(scene, min(FINISH_EVERY, wanted - done), rng, count)
             if hits == 0:  # the machine is less busy than when the undisturbed run was measured
-                scene = scene.not_longer_than(time.monotonic() - began_s, converting=kill is _kill_conversions)
+                scene = scene.shorter(time.monotonic() - began_s)
             done += hits
             log.info("%s: %d of %d kills, %d faults", name, done, wanted, len(count.faults))
         setattr(count, name, done)
@@ -142,15 +149,17 @@ def prepare(folder: Path) -> Scene:
         made = write_recording(folder / "made", "mcap", seconds, size_px=SIZE_PX, distinct_frames=8)
         (folder / "recordings").mkdir(exist_ok=True)
         made.rename(folder / "recordings" / f"rosbag_{number}")
-    (folder / "task.yaml").write_text(task_text(benchmark_task(120, 60)))
-    scene = Scene(folder, 0.0, 0.0)
-    extract_s = _run(scene.extract(scene.extracted))
+    (folder / "task.yaml").write_text(task_text(benchmark_task(*KEPT_PX)))
+    scene = Scene(folder, 0.0, 0.0, 0.0)
+    run(scene.extract(folder / "first"))  # waits for the imports
+    extract_s = run(scene.extract(scene.extracted))
+    pool_s = run(scene.extract(folder / "first", "--override", workers=POOL_WORKERS))
     shutil.copytree(scene.extracted, scene.converted)
     for number in EpisodeFolder(scene.converted).numbers():
         np.save(EpisodeFolder(scene.converted).action_folder(number) / LABELS_FILE, _labels(scene, number))
-    _run(scene.extract(scene.converted))
+    run(scene.extract(scene.converted))
     shutil.copytree(scene.converted, scene.older)
-    convert_s = _run(scene.convert(scene.converted))
+    convert_s = run(scene.convert(scene.converted))
     last = RECORDINGS - 1
     hidden = scene.older.with_name("hidden")
     shutil.copytree(scene.older, hidden)
@@ -158,24 +167,24 @@ def prepare(folder: Path) -> Scene:
     for part in ("videos", "numpy", "frames", "stamps"):
         for path in (hidden / part).glob(f"{last}*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    _run(scene.convert(hidden))
+    run(scene.convert(hidden))
     for name in (BUFFER_NAME, f"{BUFFER_NAME}.zip"):
         (hidden / name).rename(scene.older / name)
-    return Scene(folder, extract_s, convert_s)
+    return Scene(folder, extract_s, pool_s, convert_s)
 
 
 def _kill_extractions(scene: Scene, kills: int, rng: random.Random, count: KillCount) -> int:
     """A folder that grows: each run is killed and the next goes on; what was complete stays."""
     work = _fresh(scene, None)
     done, complete = 0, set[int]()
-    while done < kills and _killed(scene.extract(work), rng.uniform(0, scene.extract_s), work, count):
+    while done < kills and _killed(*scene.drawn(work, rng, n_complete=len(complete)), work, count):
         done += 1
         folder = EpisodeFolder(work)
         _expect(complete <= set(folder.numbers()), f"episodes {complete - set(folder.numbers())} vanished", count)
         complete = set(folder.numbers())
         for number in complete:
             _expect_equal(folder, number, scene, count)
-    _finish(scene.extract(work), work, scene.extracted, count)
+    _finish(scene.extract(work) if done == kills else None, work, scene.extracted, count)
     return done
 
 
@@ -183,8 +192,7 @@ def _kill_replacements(scene: Scene, kills: int, rng: random.Random, count: Kill
     """Labelled episodes are extracted again with --override: labels and episodes must be there after every kill."""
     work = _fresh(scene, scene.converted)
     done = 0
-    command = scene.extract(work, "--override")
-    while done < kills and _killed(command, rng.uniform(0, scene.extract_s), work, count):
+    while done < kills and _killed(*scene.drawn(work, rng, "--override"), work, count):
         done += 1
         folder = EpisodeFolder(work)
         for number in range(RECORDINGS):
@@ -195,7 +203,7 @@ def _kill_replacements(scene: Scene, kills: int, rng: random.Random, count: Kill
         _expect(folder.numbers() == list(range(RECORDINGS)), f"only episodes {folder.numbers()} are left", count)
         for number in folder.numbers():
             _expect_equal(folder, number, scene, count)
-    _finish(command, work, scene.converted, count)
+    _finish(scene.extract(work, "--override") if done == kills else None, work, scene.converted, count)
     return done
 
 
@@ -213,7 +221,7 @@ def _kill_conversions(scene: Scene, kills: int, rng: random.Random, count: KillC
                 ReplayBuffer.open(work / name)
                 continue
             _expect(False, f"{name} cannot be opened", count)
-    _finish(scene.convert(work), work, scene.converted, count)
+    _finish(scene.convert(work) if done == kills else None, work, scene.converted, count)
     return done
 
 
@@ -225,10 +233,16 @@ def _fresh(scene: Scene, like: Path | None) -> Path:
     return work
 
 
-def _finish(command: list[str], work: Path, expected: Path, count: KillCount) -> None:
-    """The next run ends, and its result is that of the undisturbed run, byte for byte."""
-    _run(command)
+def _finish(command: Command | None, work: Path, expected: Path, count: KillCount) -> None:
+    """The next run ends, or one did before it could be killed (None), and its result is that of the undisturbed run."""
+    if command is not None:
+        run(command)
     count.finished_runs += 1
+    expect_undisturbed(work, expected, count)
+
+
+def expect_undisturbed(work: Path, expected: Path, count: KillCount) -> None:
+    """What lies there is the undisturbed run's result, byte for byte, and nothing else."""
     found, wanted = _digests(work), _digests(expected)
     differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
     _expect(not differing, f"after the next run {differing[:5]} differ from the undisturbed run's", count)
@@ -269,35 +283,9 @@ def _digests(path: Path) -> dict[str, str]:
     return {file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def _run(command: list[str]) -> float:
-    """Run to the end; returns the seconds it took."""
-    started_s = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise LadleError(f"{' '.join(command[1:4])} ended with {done.returncode}: {done.stderr[-400:]}")
-    return time.monotonic() - started_s
-
-
-def _killed(command: list[str], after_s: float, work: Path, count: KillCount) -> bool:
-    """Start, kill the whole process group after a while, wait until it is gone; False when the run ended before."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after_s)
-            return False
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        _wait_until_gone(process.pid)
+def _killed(command: Command, after_s: float, work: Path, count: KillCount) -> bool:
+    """Run and kill; False when the run ended before."""
+    if not run_and_kill(command, after_s):
+        return False
     count.in_the_middle += any(next(work.glob(pattern), None) is not None for pattern in LEFT_BEHIND)
     return True
-
-
-def _wait_until_gone(group: int) -> None:
-    """A process that was killed may still hold a file for a moment."""
-    end_s = time.monotonic() + GONE_TIMEOUT_S
-    with contextlib.suppress(ProcessLookupError):
-        while time.monotonic() < end_s:
-            os.killpg(group, 0)
-            time.sleep(0.01)

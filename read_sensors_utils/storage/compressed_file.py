@@ -12,7 +12,7 @@ from typing import BinaryIO
 from ladle.errors import BagError
 from read_sensors_utils.storage.decompress import STEP_BYTES, zstd
 from read_sensors_utils.storage.records import Losses
-from read_sensors_utils.storage.sqlite_log import no_room
+from read_sensors_utils.storage.temporary import no_room, temporary_folder
 
 SUFFIX = ".zstd"
 KEPT_FREE_SHARE = 0.05  # of the free space: other programs write there too
@@ -28,8 +28,8 @@ def unpacked(path: Path, losses: Losses) -> Iterator[Path]:
     if path.suffix != SUFFIX:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="ladle-bag-") as folder:
-        target = Path(folder) / path.stem
+    with temporary_folder(path) as folder:
+        target = folder / path.stem
         try:
             damage = _unpack(path, target)
         except OSError as error:

@@ -22,7 +22,7 @@ else:
 
 log = logging.getLogger(__name__)
 
-MAX_CHUNK_BYTES = 1 << 30  # recorders write chunks of 1 to some 10 MB; one message may be larger
+MAX_CHUNK_BYTES = 1 << 28  # recorders write chunks of 1 to some 10 MB; one message may be larger, and a few are held
 EXPANSION = {"lz4": 256, "zstd": 1 << 15, "bz2": 1 << 21}
 EXPANSION_FLOOR_BYTES = 1 << 17  # one block, however short its code
 STEP_BYTES = 1 << 22

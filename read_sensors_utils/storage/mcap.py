@@ -107,7 +107,7 @@ class McapScan(Scan):
                 break
             if opcode == MESSAGE and length >= MESSAGE_HEAD.size:
                 key, _, time_ns, _ = MESSAGE_HEAD.unpack_from(data, offset + HEAD.size)
-                self.add_message(time_ns, key, segment, offset)
+                self.add_walked(time_ns, key, segment, offset)
             elif opcode in (SCHEMA, CHANNEL):
                 self._declare(opcode, data[offset + HEAD.size : end])
             offset = end

@@ -118,7 +118,7 @@ class Ros1Scan(Scan):
                 key, time_ns = number(head.fields, b"conn"), stamp_ns(head.fields)
                 if key is None or time_ns is None or key >= 1 << 32:
                     break
-                self.add_message(time_ns, key, segment, offset)
+                self.add_walked(time_ns, key, segment, offset)
             offset = head.end
         return offset
 

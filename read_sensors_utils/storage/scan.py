@@ -21,6 +21,9 @@ from read_sensors_utils.storage.ordering import MAX_STAMP_NS, Positions, Positio
 from read_sensors_utils.storage.records import Channel, Losses
 from read_sensors_utils.storage.source import FileBytes
 
+# An index has 12 (ROS 1) or 16 bytes a message; without one, the smallest message is compressed to a few.
+BYTES_A_MESSAGE = 4
+WALKED_FLOOR = 1 << 18  # messages that any file may hold, however small and well compressed
 LOOSE_MESSAGE_BYTES = 1 << 16  # smaller messages outside of chunks are read together, up to about twice this size
 
 
@@ -91,6 +94,7 @@ class Scan(ABC):
         self._loose: Segment | None = None
         self._index: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
         self._index_is_sound = True
+        self._left_to_walk = WALKED_FLOOR + file.size // BYTES_A_MESSAGE
 
     def run(self) -> None:
         """Scan the file.
@@ -124,7 +128,11 @@ class Scan(ABC):
 
     @abstractmethod
     def walk(self, data: bytes, segment: int) -> int:
-        """Take the records in a chunk's raw bytes; returns how many bytes are sound."""
+        """Take the records in a chunk's raw bytes, messages with `add_walked`; returns how many bytes are sound.
+
+        Raises:
+            ChunkDamageError: more messages than can be true.
+        """
 
     @abstractmethod
     def is_anchor(self, offset: int) -> bool:
@@ -164,6 +172,17 @@ class Scan(ABC):
             self.losses.add("messages with a receive stamp after the year 2262 were left out", messages=1)
         else:
             self._builder.add(time_ns, key, segment, offset)
+
+    def add_walked(self, time_ns: int, key: int, segment: int, offset: int) -> None:
+        """One message of a chunk that is walked.
+
+        Raises:
+            ChunkDamageError: there are more than a file of this size can hold.
+        """
+        if not self._left_to_walk:
+            raise ChunkDamageError("holds more messages than a file of this size can")
+        self._left_to_walk -= 1
+        self.add_message(time_ns, key, segment, offset)
 
     def add_loose_message(self, time_ns: int, key: int, start: int, size: int) -> None:
         """One message outside of chunks, by its place in the file."""
@@ -231,11 +250,13 @@ class Scan(ABC):
     def _walk_chunk(self, number: int) -> None:
         segment = self.segments[number]
         try:
+            if not self._left_to_walk:
+                raise ChunkDamageError("comes after more messages than a file of this size can hold")
             data = load(self.file, segment)
+            sound = self.walk(data, number)
         except ChunkDamageError as error:
             self.lose_chunk(segment, str(error))
             return
-        sound = self.walk(data, number)
         if not segment.is_whole:
             unread = len(data) - sound if segment.compression == "none" else segment.stored if not sound else 0
             self.losses.add(f"the file ends in the middle of a chunk at byte {self.file.size}; what is before was read",

@@ -29,6 +29,8 @@ from read_sensors_utils.storage.sqlite_pages import LeafRow, SqlitePages
 log = logging.getLogger(__name__)
 
 FORMATS: dict[str, Literal["msg", "idl"]] = {"ros2msg": "msg", "ros2idl": "idl"}
+LEAST_ROWID = -(2**63)
+OUT_OF_ORDER = "its tree leads to the same rows again"  # for SQLite, a page may have many parents
 
 
 class SqliteStorage:
@@ -93,8 +95,7 @@ class SqliteStorage:
                                f"{', '.join(sorted(tables[table]))}; expected {', '.join(sorted(columns))}")
         definitions = self._definitions() if "message_definitions" in tables else {}
         encoding = "serialization_format" if "serialization_format" in tables["topics"] else "'cdr'"
-        for key, name, type_name, serialization in self._database.execute(
-                f"SELECT id, name, type, {encoding} FROM topics ORDER BY id").fetchall():
+        for _, key, name, type_name, serialization in self._rows(f"id, name, type, {encoding} FROM topics"):
             self._add_channel(key, name, type_name, serialization, definitions)
         self._positions = self._scanned()
 
@@ -103,9 +104,21 @@ class SqliteStorage:
         return {str(name) for name, in rows}
 
     def _definitions(self) -> dict[str, tuple[str, str]]:
-        rows = self._database.execute(
-            "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions ORDER BY id").fetchall()
-        return {str(name): (str(encoding), str(text)) for name, encoding, text in rows}
+        rows = self._rows("topic_type, encoding, encoded_message_definition FROM message_definitions")
+        return {str(name): (str(encoding), str(text)) for _, name, encoding, text in rows}
+
+    def _rows(self, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Row number and columns of a small table, in the order of the numbers.
+
+        Raises:
+            sqlite3.DatabaseError: the tree leads to rows again and again.
+        """
+        last = LEAST_ROWID
+        for row in self._database.execute(f"SELECT rowid, {columns} ORDER BY rowid"):
+            if row[0] <= last:
+                raise sqlite3.DatabaseError(OUT_OF_ORDER)
+            last = row[0]
+            yield row
 
     def _add_channel(
         self, key: Any, name: Any, type_name: Any, serialization: Any, definitions: dict[str, tuple[str, str]]
@@ -121,11 +134,19 @@ class SqliteStorage:
         self.channels.append(Channel(key, name, full_name(type_name), "cdr", text if kind != "none" else "", kind))
 
     def _scanned(self) -> Positions:
-        """Number, topic and stamp of all rows, in the order of their numbers; the messages stay on the disk."""
+        """Number, topic and stamp of all rows, in the order of their numbers; the messages stay on the disk.
+
+        Raises:
+            sqlite3.DatabaseError: the tree leads to rows again and again.
+        """
         builder = PositionsBuilder()
         cursor = self._database.execute("SELECT rowid, topic_id, timestamp FROM messages ORDER BY rowid")
-        senseless = 0
+        senseless, last = 0, LEAST_ROWID
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            numbers = np.array([last, *(row[0] for row in rows)])
+            if bool(np.any(numbers[1:] <= numbers[:-1])):
+                raise sqlite3.DatabaseError(OUT_OF_ORDER)
+            last = int(numbers[-1])
             sound = [row for row in rows if type(row[1]) is int and type(row[2]) is int and row[2] >= 0]
             senseless += len(rows) - len(sound)
             if sound:

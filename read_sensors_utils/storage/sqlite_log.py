@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ladle.errors import BagError
 from read_sensors_utils.storage.records import Losses
+from read_sensors_utils.storage.temporary import no_room, temporary_folder
 
 LOG_SUFFIXES = ("-wal", "-journal")
 
@@ -27,8 +25,8 @@ def settled(path: Path, losses: Losses) -> Iterator[Path]:
     if not logs:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="ladle-bag-") as folder:
-        copy = Path(folder) / path.name
+    with temporary_folder(path) as folder:
+        copy = folder / path.name
         try:
             for file in (path, *logs):
                 shutil.copyfile(file, copy.with_name(file.name))
@@ -43,14 +41,6 @@ def settled(path: Path, losses: Losses) -> Iterator[Path]:
             yield path
         else:
             yield copy
-
-
-def no_room(path: Path, error: OSError) -> BagError:
-    """What to say when a temporary copy of the file cannot be written."""
-    if error.errno != errno.ENOSPC:
-        return BagError(f"cannot read {path}: {error.strerror or error}; check the file and the rights to read it")
-    return BagError(f"no room in {tempfile.gettempdir()} for a temporary copy of {path}; "
-                    "free some space or point TMPDIR to a larger disk")
 
 
 def _is_filled(log: Path) -> bool:

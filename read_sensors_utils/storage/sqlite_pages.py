@@ -17,7 +17,6 @@ PAGE_SIZES = frozenset(1 << n for n in range(9, 17))
 DEFAULT_PAGE_BYTES = 4096
 INTEGER_BYTES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
 MAX_RECORD_HEADER_BYTES = 200  # a row of a recording has at most six columns
-MAX_PAYLOAD_BYTES = 1 << 30
 
 Value = int | bytes | str | None
 
@@ -97,7 +96,7 @@ class SqlitePages:
             rowid, position = _varint(page, position)
             local, tail = self._local_bytes(size), page[position:]
             header_bytes, _ = _varint(tail, 0)
-            if not 1 < header_bytes <= min(MAX_RECORD_HEADER_BYTES, local) or size > MAX_PAYLOAD_BYTES:
+            if not 1 < header_bytes <= min(MAX_RECORD_HEADER_BYTES, local) or size > self._file.size:
                 return None
             types = _types(tail[:header_bytes])
             if header_bytes + sum(map(_bytes_of, types)) != size:
@@ -123,11 +122,15 @@ class SqlitePages:
         return fitting if fitting <= most else least
 
     def _overflow(self, first: bytes, missing: int) -> Iterator[int]:
-        """Starts of the overflow pages that hold the missing bytes, in order; ends early where the chain is broken."""
-        number = int.from_bytes(first, "big")
+        """Starts of the overflow pages that hold the missing bytes, in order; ends early where the chain is broken.
+
+        A page that comes again is a break: what the chain holds is never more than the file.
+        """
+        number, seen = int.from_bytes(first, "big"), set[int]()
         while missing > 0:
-            if not 1 < number <= self.n_pages:
+            if not 1 < number <= self.n_pages or number in seen:
                 return
+            seen.add(number)
             start = (number - 1) * self.page_bytes
             if start + 4 + min(missing, self._usable - 4) > self._file.size:
                 return
@@ -139,6 +142,8 @@ class SqlitePages:
         return sum(1 for _ in self._overflow(first, missing)) == -(-missing // (self._usable - 4))
 
     def _payload(self, page: bytes, position: int, size: int) -> bytes | None:
+        if size > self._file.size:
+            return None
         local = self._local_bytes(size)
         missing = size - local
         parts = [page[position : position + local]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from app.inspection import markdown_table
+from app.inspection import as_text, markdown_table
 from ladle.replay_buffer import ReplayBufferWriter, zip_replay_buffer
 from ladle.task import load_task, task_text
+from read_sensors_utils.inspection import BagReport, TopicReport
+from read_sensors_utils.stream_health import measure
 
 BEGIN, END = "<!-- recordings: begin -->\n", "<!-- recordings: end -->\n"
 
@@ -159,3 +163,60 @@ def test_a_full_or_read_only_disk_is_one_line(mounted, tmp_path: Path, options: 
         assert cause in lines[0].lower(), lines[0]
         assert "Traceback" not in done.stderr
     assert not [path for path in disk.rglob("*") if path.is_file()]
+
+
+def test_one_broken_recording_hides_none_of_the_others(tmp_path: Path, shared_data: Path) -> None:
+    """It is an entry with its reason; only when none can be read the exit code is 2."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mcap").write_bytes(b"no recording")
+    assert ladle("inspect", tmp_path).returncode == 2
+    (tmp_path / "whole").symlink_to(shared_data / "bags/ros2_mcap")
+    (tmp_path / "turtle.bag").symlink_to(shared_data / "bags/ros1/turtlesim_none.bag")
+    done = ladle("inspect", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path / 'a.mcap'}  (mcap)\ncannot be read: " in done.stdout
+    assert "(ROS 1)" in done.stdout
+    entries = json.loads(ladle("inspect", tmp_path, "--json").stdout)
+    assert [("error" in entry, Path(entry["path"]).name) for entry in entries] == [
+        (True, "a.mcap"), (True, "b.mcap"), (False, "turtle.bag")]
+
+
+def test_neither_file_nor_folder_is_one_line(tmp_path: Path) -> None:
+    """A pipe would be waited for, a device read for ever."""
+    for name in ("x.mcap", "x.zarr.zip"):
+        os.mkfifo(tmp_path / name)
+    for path in (Path("/dev/null"), tmp_path / "x.mcap", tmp_path / "x.zarr.zip"):
+        done = ladle("inspect", path)
+        assert done.returncode == 2
+        line, = done.stderr.strip().splitlines()
+        assert f"{path} is neither a file nor a folder" in line
+
+
+def test_an_episode_with_torn_stamps_is_named(tmp_path: Path) -> None:
+    """The report goes on; with no other episode left the exit code is 2."""
+    (tmp_path / "actions/4").mkdir(parents=True)
+    (tmp_path / "actions/4/episode.json").write_text("{}")
+    (tmp_path / "stamps").mkdir()
+    (tmp_path / "stamps/4.npz").write_bytes(b"PK\x03\x04 torn")
+    done = ladle("inspect", tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "damaged: episode 4: " in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_an_empty_lerobot_description_is_called_so(tmp_path: Path) -> None:
+    """Not a version to be converted from."""
+    (tmp_path / "set/meta").mkdir(parents=True)
+    (tmp_path / "set/meta/info.json").write_text("{}")
+    assert "names no codebase_version" in ladle("inspect", tmp_path / "set").stderr
+
+
+def test_what_data_take_on_their_way_is_printed_for_the_task_file() -> None:
+    """A line to be copied, where the delay would not pass without a word; none for a quick stream or another clock."""
+    stamps = np.arange(100) * 33_000_000 + 1_700_000_000 * 10**9
+    topics = [TopicReport(name, "sensor_msgs/msg/Image", 100, health=measure(stamps, stamps + round(delay_s * 1e9)))
+              for name, delay_s in (("/slow", 0.03), ("/quick", 0.002), ("/simulation", 1.7e9))]
+    report = BagReport(Path("bag"), "mcap", 1, int(stamps[0]), 3.3, 300, topics)
+    lines = [line for line in as_text([report]).splitlines() if "transport_s" in line]
+    assert lines == ["    transport_s: 0.0300  # /slow"]
+    assert yaml.safe_load(lines[0]) == {"transport_s": 0.03}

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.benchmarks import kills
-from app.benchmarks.kills import KillCount, Scene, run_kills
+from app.benchmarks.kills import KillCount, Scene, expect_undisturbed, run_kills
 from ladle.episode import LABELS_FILE, EpisodeFolder
 
 
@@ -19,7 +18,7 @@ def test_nothing_is_lost_by_kills_and_a_loss_would_be_seen(tmp_path: Path) -> No
     count = run_kills(tmp_path, kills=6, seed=3)
     assert count.faults == []
     assert (count.extraction, count.replacement, count.conversion) == (4, 1, 1)
-    scene = Scene(tmp_path, 1.0, 1.0)
+    scene = Scene(tmp_path, 1.0, 1.0, 1.0)
     _plant_and_expect(scene, lambda work: _flip(work / "videos/1/1.mp4"), ["differ from", "has changed"])
     _plant_and_expect(scene, lambda work: (work / ".old-x.zarr").mkdir(), ["left"])
     _plant_and_expect(scene, lambda work: np.save(EpisodeFolder(work).action_folder(2) / LABELS_FILE, np.zeros(3, int)),
@@ -32,7 +31,7 @@ def _plant_and_expect(scene: Scene, plant, found: list[str]) -> None:
     shutil.copytree(scene.converted, work)
     plant(work)
     count = KillCount()
-    kills._finish(["true"], work, scene.converted, count)
+    expect_undisturbed(work, scene.converted, count)
     for words in found:
         assert any(words in fault for fault in count.faults), count.faults
 

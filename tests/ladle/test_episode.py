@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ladle import episode_commit
 from ladle.episode import EEF_FILE, LABELS_FILE, PARTIAL_LABELS_FILE, TARGET_FILE, EpisodeFolder
 from ladle.episode_checksums import damaged_files
 from ladle.errors import EpisodeError
+from ladle.owner import Owner
 
 
 def write(folder: EpisodeFolder, number: int, steps: int = 5, override: bool = False) -> None:
@@ -209,3 +211,24 @@ def test_two_writers_of_one_episode_do_not_mix(tmp_path: Path, monkeypatch: pyte
             write(folder, 0)
         (writer.folder("actions") / "episode.json").write_text("{}")
     assert len(folder.load(0)) == 1
+
+
+def test_writers_that_wait_for_each_other_all_finish(tmp_path: Path) -> None:
+    """Each is done before the next begins, and none loses what it stages in."""
+    folder = EpisodeFolder(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: write(folder, 0, steps=n, override=True), range(2, 22)))
+    assert folder.numbers() == [0]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_episode_on_another_machine_is_left_to_repair(tmp_path: Path) -> None:
+    """Its folder stays when the next run begins, and who wants to write it is told what to do."""
+    staging = tmp_path / ".partial-0"
+    staging.mkdir()
+    Owner("another", "boot", 1, "1").write(staging)
+    folder = EpisodeFolder(tmp_path)
+    folder.recover()
+    assert staging.is_dir()
+    with pytest.raises(EpisodeError, match="ladle repair"):
+        write(folder, 0)

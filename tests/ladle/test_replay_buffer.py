@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,23 @@ def test_equal_buffers_give_equal_archives(tmp_path: Path) -> None:
         write(tmp_path / name / "x.zarr")
         archives.append(zip_replay_buffer(tmp_path / name / "x.zarr").read_bytes())
     assert archives[0] == archives[1]
+
+
+def test_writers_that_wait_for_each_other_all_finish(tmp_path: Path) -> None:
+    """Each is done before the next begins, and none loses what it stages in."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: write(tmp_path / "a.zarr", (n,)), range(1, 13)))
+    assert ReplayBuffer.open(tmp_path / "a.zarr").n_episodes == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_a_buffer_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> None:
+    """On another disk, say; the link stays, and a path that leads nowhere yet is filled."""
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "a.zarr"
+    link.symlink_to(tmp_path / "disk/real.zarr")
+    for lengths in ((3, 5), (4,)):
+        write(link, lengths)
+        assert ReplayBuffer.open(link).n_steps == sum(lengths)
+    assert link.is_symlink()
+    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real.zarr"]

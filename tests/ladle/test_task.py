@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ladle.errors import TaskError
+from ladle.recording_limits import RecordingLimits
 from ladle.task import load_task, task_from_text, task_names, task_text
 
 
@@ -58,3 +61,52 @@ def test_limits_of_recordings_have_defaults_and_refuse_what_they_do_not_know() -
                          ("accept: {camera_9: [gap]}", "camera_9; the streams are: joints")):
         with pytest.raises(TaskError, match=words):
             task_from_text(f"name: x\nrate_hz: 10\nrecording: {{{wrong}}}\n")
+
+
+def test_a_plain_vector_says_how_wide_it_is():
+    """An action of other programs' data, of which nobody says what it is."""
+    text = "{name: t, rate_hz: 30, action: [{name: action, kind: vector, size: 6}, {name: grip, kind: gripper}]}"
+    task = task_from_text(text)
+    assert task.action_width == 7
+    assert task_from_text(task_text(task)) == task
+    for part in ("{name: a, kind: vector}", "{name: a, kind: xy, size: 2}"):
+        with pytest.raises(TaskError, match="size belongs to the kind vector, and only there"):
+            task_from_text(f"{{name: t, rate_hz: 30, action: [{part}]}}")
+
+
+@pytest.mark.parametrize(("old", "new", "words"), [
+    ("rate_hz: 10.0", "rate_Hz: 10.0", "rate_Hz is no key of a task file; did you mean rate_hz? Known here: name, "),
+    ("  live_topic:", "  live_topics:", "joints.live_topics is no key of a task file; did you mean live_topic? "),
+    ("    width_px: 240", "    widht_px: 240", "camera_1.widht_px is no key of a task file; did you mean width_px?"),
+    ("- name: pose", "- nam: pose", "action.0.nam is no key of a task file; did you mean name? Known here: name, "),
+    ("rate_hz: 10.0", "rate_hz: fast", "rate_hz: expected a number, got 'fast'"),
+    ("rate_hz: 10.0", "rate_hz: 0", "rate_hz: expected more than 0"),
+    ("rate_hz: 10.0", "", "rate_hz is missing"),
+    ("mass: true", "mass: heavy", "mass: expected true or false, got 'heavy'"),
+    ("    width_px: 240", "    width_px: 2.5", "cameras.camera_1.width_px: expected a whole number, got 2.5"),
+    ("    kind: color", "    kind: colour", "expected 'color' or 'depth', got 'colour'"),
+    ("    latency_s: 0.0", "    latency_s: 12", "cameras.camera_1.latency_s: expected 5.0 or less, got 12"),
+    ("    transport_s: 0.012", "    transport_s: .nan", "cameras.camera_1.transport_s: expected "),
+    ("frames:", "frames: [a, b]\nhome:", "frames: expected a mapping of keys, got a list of 2"),
+    ("mass: true", "mass: true\nrecording: {accept: {camera_9: [gap]}}", "recording.accept names camera_9; the "),
+])
+def test_what_is_wrong_is_told_in_peoples_words(old: str, new: str, words: str) -> None:
+    """One short line; the task is never dumped."""
+    text = task_text(dataclasses.replace(load_task("scoop"), recording=RecordingLimits()))
+    text = text[: text.index("recording:")] + text[text.index("video_size:") :]
+    assert old in text
+    text = text.replace(old, new, 1)
+    if "home:" in new:
+        text = text[: text.index("home:\n  base")] + text[text.index("limits:") :]
+    with pytest.raises(TaskError) as caught:
+        task_from_text(text, "my.yaml")
+    told = str(caught.value)
+    assert told.startswith("my.yaml: ")
+    assert words in told
+    assert "\n" not in told
+    assert len(told) < 320
+
+
+def test_an_empty_section_of_limits_is_the_defaults() -> None:
+    """As when all of its lines are commented out."""
+    assert task_from_text("name: x\nrate_hz: 10\nrecording:\n") == task_from_text("name: x\nrate_hz: 10\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +47,8 @@ class BagPlan:
     tip: str = "panda_hand"
     joints_start_s: float = 0.0
     stamped: bool = True
+    broken_images: tuple[int, ...] = ()  # colour frames with too few bytes
+    kept_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # topic -> when its messages were received
 
 
 def urdf(tip: str = "panda_hand") -> str:
@@ -83,11 +85,13 @@ def time_ms_of(images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def small_task() -> TaskConfig:
-    """The scoop task with cameras of 24x12 pixels."""
+    """The scoop task with cameras of 24x12 pixels, and joints that turn as far as `joints_at` lets them."""
     task = load_task("scoop")
     cameras = {key: dataclasses.replace(camera, width_px=WIDTH_PX, height_px=HEIGHT_PX)
                for key, camera in task.cameras.items()}
-    return dataclasses.replace(task, cameras=cameras)
+    assert task.limits is not None
+    wide = dataclasses.replace(task.limits, position_lower_rad=(-99.0,) * 7, position_upper_rad=(99.0,) * 7)
+    return dataclasses.replace(task, cameras=cameras, limits=wide)
 
 
 @pytest.fixture(scope="session")
@@ -180,9 +184,16 @@ def _events(plan: BagPlan, build: _Messages) -> list[tuple[int, str, str, Any]]:
         else:
             events.append((receive_ns, "/camera/color/image_raw", "sensor_msgs/msg/Image",
                            build.image(header, "rgb8", color)))
+            if n in plan.broken_images:
+                events[-1][3].data = events[-1][3].data[:-5]
         events.append((receive_ns, "/camera/depth/image_raw", "sensor_msgs/msg/Image",
                        build.image(header, "16UC1", depth)))
-    return [event for event in events if event[1] not in plan.without]
+    return [event for event in events if event[1] not in plan.without and _is_kept(event, plan)]
+
+
+def _is_kept(event: tuple[int, str, str, Any], plan: BagPlan) -> bool:
+    first_s, last_s = plan.kept_s.get(event[1], (0.0, 1e9))
+    return first_s <= (event[0] - START_NS) * 1e-9 <= last_s
 
 
 def write_bag(path: Path, plan: BagPlan) -> Path:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -204,6 +208,44 @@ def test_a_broken_file_does_not_cost_the_others(mixed_split, caplog):
     packed.write_bytes(b"not zstd at all")
     with pytest.raises(BagError, match="cannot unpack"), Bag(find_bags(packed)[0]):
         pass
+
+
+def test_a_split_file_that_is_missing_is_a_loss(mixed_split, caplog):
+    """metadata.yaml knows of it; the rest is read."""
+    folder, counts = mixed_split
+    lines = "".join(f"    - {name}\n" for name in counts)
+    (folder / "metadata.yaml").write_text(f"rosbag2_bagfile_information:\n  relative_file_paths:\n{lines}")
+    (folder / "rosbag_4_1.mcap").unlink()
+    [source] = find_bags(folder)
+    with Bag(source) as bag:
+        assert sum(1 for _ in bag.messages(bag.topics)) == sum(counts.values()) - counts["rosbag_4_1.mcap"]
+        assert bag.losses.reasons == ["rosbag_4_1.mcap, which metadata.yaml lists, is missing; copy it again"]
+    assert "rosbag_4 is damaged" in caplog.text
+
+
+def test_what_a_kill_leaves_of_an_unpacked_copy_goes_with_the_next(mixed_split, tmp_path, monkeypatch):
+    """That of a living process stays."""
+    folder, _ = mixed_split
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    program = f"""
+import os, signal
+from pathlib import Path
+from read_sensors_utils.bags import Bag
+from read_sensors_utils.find_bags import find_bags
+with Bag(find_bags(Path({str(folder / "rosbag_4_3.mcap.zstd")!r}))[0]):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(place)}, check=False)
+    [left] = place.iterdir()
+    assert (left / "rosbag_4_3.mcap").stat().st_size
+    with Bag(find_bags(folder / "rosbag_4_3.mcap.zstd")[0]):
+        [first] = place.iterdir()
+        assert first != left
+        with Bag(find_bags(folder / "rosbag_4_2.db3.zstd")[0]):
+            assert len(list(place.iterdir())) == 2
+    assert not list(place.iterdir())
 
 
 def test_each_file_is_decoded_by_its_own_definition(tmp_path):

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from ladle.errors import BagError
+from ladle.joints_by_name import BEYOND_LIMIT_RAD, Believable, believable_positions
 from ladle.task import CameraConfig, load_task
-from read_sensors_utils.decode import decode_image, joint_positions
+from read_sensors_utils.decode import decode_image, joint_positions, why_no_joints
 
 COLOR = load_task("scoop").cameras["camera_1"]
 DEPTH = load_task("scoop").cameras["camera_0"]
 NAN = float("nan")
+JOINT_NAMES = [f"panda_joint{n}" for n in range(1, 8)]
 RGB = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
 
@@ -97,8 +99,33 @@ def test_joints_are_found_by_name_from_every_kind_of_message():
 
 @pytest.mark.parametrize("message", [
     joint_state(["a"], [1]), joint_state([], [1, 2]), joint_state(["a", "b"], [1]), joint_state(["a", "b"], [1, NAN]),
+    joint_state(["a", "b", "a"], [1, 2, 99]), joint_state(["", ""], [1, 2]),
     SimpleNamespace(q=[1.0, 2.0, 3.0]), SimpleNamespace(measured_joint_state=joint_state(["c", "d"], [1, 2])),
 ])
 def test_a_message_without_all_joints_is_not_used(message):
     """Missing names, short positions, numbers that are not finite."""
     assert joint_positions(message, ("a", "b")) is None
+
+
+@pytest.mark.parametrize(("message", "words"), [
+    (joint_state(["a", "b", "a"], [1, 2, 99]), "names a more than once"),
+    (joint_state(["b", "a"], [-3.6, 1]), "more than 0.5 rad beyond the task's limits: b -3.600 rad"),
+    (SimpleNamespace(q=[99.0, 1.0]), "a 99.000 rad"),
+    (SimpleNamespace(measured_joint_state=joint_state([], [NAN, 1.0])), "not finite: a nan"),
+    (SimpleNamespace(measured_joint_state=joint_state(["", ""], [9.0, 1.0])), "a 9.000 rad"),
+])
+def test_positions_that_cannot_be_are_not_used(message, words):
+    """Twice the same joint, or farther beyond the limits than any arm gets."""
+    believable = Believable((-3.5, -3.5), (3.5, 3.5))
+    assert joint_positions(message, ("a", "b"), believable=believable) is None
+    assert words in why_no_joints(message, ("a", "b"), believable)
+
+
+def test_a_joint_a_little_beyond_its_limit_is_used():
+    """Calibrations differ; the arm is where it says."""
+    limits = load_task("scoop").limits
+    assert limits is not None
+    beyond = [high + BEYOND_LIMIT_RAD for high in limits.position_upper_rad]
+    assert joint_positions(SimpleNamespace(q=beyond), JOINT_NAMES, believable=believable_positions(limits)) is not None
+    beyond[3] += 0.01
+    assert joint_positions(SimpleNamespace(q=beyond), JOINT_NAMES, believable=believable_positions(limits)) is None

@@ -22,7 +22,7 @@ from ladle.errors import BagError, ConfigError, EpisodeError, LabelError
 from ladle.task import task_text
 from read_sensors_utils import camera_recorder
 from read_sensors_utils.annotations import interpolate_labels
-from read_sensors_utils.extract_all import extract_all
+from read_sensors_utils.extract_all import extract_all, extract_and_tell
 
 SCRIPT = Path("read_sensors_utils") / "format_data_replay_buffer.py"
 
@@ -277,3 +277,30 @@ def test_definitions_reach_the_recording(recordings, tmp_path, small_task):
     with pytest.raises(BagError, match="no_such_folder"):
         extract_all(recordings([0]), tmp_path / "out", small_task, workers=1, definitions=[tmp_path / "no_such_folder"])
     assert EpisodeFolder(tmp_path / "out").numbers() == []
+
+
+def test_every_failure_and_the_progress_are_told(recordings, tmp_path, small_task, caplog):
+    """A line for each recording that fails, with its reason; the closing line says whose recording was damaged."""
+    folder = recordings([0, 1, 2, 3])
+    for number in (1, 2):
+        next((folder / f"rosbag_{number}").glob("*.mcap")).write_bytes(b"no recording")
+    options = {"override": False, "workers": 1, "ray_address": None, "definitions": ()}
+    with caplog.at_level("INFO"), pytest.raises(BagError, match="2 of 4"):
+        extract_and_tell(folder, tmp_path / "out", small_task, **options)
+    for number in (1, 2):
+        assert any(line.startswith(f"recording {number} was not extracted: ") for line in caplog.messages)
+        shutil.rmtree(folder / f"rosbag_{number}")
+    assert "4 of 4 recordings" in caplog.messages
+    whole = next((folder / "rosbag_3").glob("*.mcap"))
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    with caplog.at_level("INFO"):
+        summary = extract_and_tell(folder, tmp_path / "again", small_task, **options)
+    assert summary.damaged == (3,)
+    assert "2 episodes extracted (of damaged recordings, as far as they go: 3), 0 were complete" in caplog.messages[-1]
+
+
+def test_a_file_is_no_folder_of_episodes(recordings, tmp_path, small_task):
+    """Said before any work begins."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(EpisodeError, match=r"notes\.txt is a file"):
+        extract_all(recordings([0]), tmp_path / "notes.txt", small_task, workers=1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ladle.errors import BagError
-from read_sensors_utils.find_bags import find_bags
+from read_sensors_utils.find_bags import find_bags, missing_files
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -67,3 +67,27 @@ def test_a_missing_folder_is_named(tmp_path):
     """The path is in the message."""
     with pytest.raises(BagError, match="nowhere"):
         find_bags(tmp_path / "nowhere")
+
+
+def test_a_file_and_its_packed_copy_are_one(tmp_path, caplog):
+    """As `zstd FILE` leaves them: every message would come twice."""
+    touch(tmp_path, "rosbag_0/rosbag_0_0.mcap", "rosbag_0/rosbag_0_0.mcap.zstd", "rosbag_0/rosbag_0_1.mcap.zstd")
+    [source] = find_bags(tmp_path)
+    assert [file.name for file in source.files] == ["rosbag_0_0.mcap", "rosbag_0_1.mcap.zstd"]
+    assert "rosbag_0_0.mcap.zstd is left out" in caplog.text
+
+
+@pytest.mark.parametrize(("names", "missing"), [
+    (["a_0.mcap", "a_1.mcap.zstd"], []),
+    (["a_0.mcap.zstd"], ["a_1.mcap.zstd"]),
+    (["b_0.mcap", "b_1.mcap"], []),  # renamed
+])
+def test_files_that_are_listed_and_not_there_are_named(tmp_path, names, missing):
+    """Packed or not; a metadata.yaml that makes no sense lists none."""
+    touch(tmp_path, *(f"rosbag_0/{name}" for name in names))
+    metadata = tmp_path / "rosbag_0/metadata.yaml"
+    metadata.write_text("rosbag2_bagfile_information:\n  relative_file_paths: [a_0.mcap, ./a_1.mcap.zstd]\n")
+    assert missing_files(find_bags(tmp_path)[0]) == missing
+    for damage in ("", "[", "rosbag2_bagfile_information: 3", "rosbag2_bagfile_information: {relative_file_paths: 7}"):
+        metadata.write_text(damage)
+        assert missing_files(find_bags(tmp_path)[0]) == []

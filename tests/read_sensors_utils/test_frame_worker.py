@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ladle.errors import BagError
 from read_sensors_utils.frame_worker import FrameWorkers
@@ -91,3 +94,53 @@ def test_closing_drops_what_waits_and_ends_the_threads():
     assert len(done) == 1
     workers.close()
     assert not any(thread.name.startswith("frames-") for thread in threading.enumerate())
+
+
+@settings(max_examples=150, deadline=None)
+@given(threads=st.integers(2, 4), queue_bytes=st.integers(1, 60), closes_early=st.booleans(),
+       jobs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 80), st.booleans()), max_size=60),
+       raising=st.sets(st.integers(0, 59), max_size=2))
+def test_no_order_of_events_leaves_anybody_waiting(threads, queue_bytes, closes_early, jobs, raising):
+    """Jobs that raise while the caller waits for room or for the end, and an abort at any moment: all of them end.
+
+    What ran is the beginning of each lane, in order; without an error it is all of it, and nothing is left waiting.
+    """
+    seen: list[list[int]] = [[], [], [], []]
+    put: list[list[int]] = [[], [], [], []]
+    caught: list[BaseException] = []
+
+    def job(lane: int, number: int, yields: bool) -> None:
+        if yields:
+            time.sleep(1e-5)
+        if number in raising:
+            raise BagError(f"job {number}")
+        seen[lane].append(number)
+
+    def run() -> None:
+        with closing(FrameWorkers(threads, queue_bytes)) as workers:
+            lanes = [workers.lane() for _ in seen]
+            try:
+                for number, (lane, n_bytes, yields) in enumerate(jobs):
+                    put[lane].append(number)
+                    lanes[lane].put(n_bytes, job, lane, number, yields)
+                if not closes_early:
+                    workers.finish()
+            except BagError as error:
+                caught.append(error)
+        assert workers._waiting_bytes == workers._unfinished == 0  # pyright: ignore[reportPrivateUsage]
+        assert not any(lane.is_scheduled or lane.jobs for lane in lanes)
+        ended.set()
+
+    ended, interval_s = threading.Event(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        runner = threading.Thread(target=run, daemon=True)
+        runner.start()
+        assert ended.wait(60)
+    finally:
+        sys.setswitchinterval(interval_s)
+    for ran, given_ in zip(seen, put, strict=True):
+        assert ran == given_[: len(ran)]
+    if not closes_early:
+        assert bool(caught) == any(number < len(jobs) for number in raising)
+        assert caught or seen == put

@@ -96,3 +96,24 @@ def test_recordings_are_found_with_and_without_numbers(synthetic, tmp_path: Path
     assert recordings_below(one) == [BagSource(0, one, (one,))]
     counts = np.array([inspect_bag(source).messages for source in found])
     np.testing.assert_array_equal(counts, counts[0] * np.array([1, 1, 2, 1]))
+
+
+def test_links_to_folders_are_not_followed_and_the_depth_is_bounded(synthetic, tmp_path: Path) -> None:
+    """A link back to the top, and a tree too deep to belong to one set of recordings."""
+    one = next(synthetic.write_bag(tmp_path / "made", synthetic.BagPlan(duration_s=0.2)).glob("*.mcap"))
+    for name in ("a/b/x.mcap", "a/1/2/3/4/5/6/7/8/too_deep.mcap"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(one, tmp_path / "all" / name)
+    (tmp_path / "all/a/b/back").symlink_to(tmp_path / "all")
+    (tmp_path / "all/linked").symlink_to(tmp_path / "made")
+    assert [source.path.relative_to(tmp_path / "all").as_posix() for source in recordings_below(tmp_path / "all")] == [
+        "a/b"]
+
+
+@pytest.mark.parametrize(("storage", "kind"), [("mcap", "mcap"), ("ros1", "ROS 1")])
+def test_the_kind_is_told_by_the_content(synthetic, tmp_path: Path, storage: str, kind: str) -> None:
+    """Whatever the file is called."""
+    bag = synthetic.write_bag(tmp_path / "0.bag", synthetic.BagPlan(storage=storage, duration_s=0.2))
+    file = bag if bag.is_file() else next(bag.glob("*.mcap"))
+    renamed = file.rename(tmp_path / "rosbag_0.db3")
+    assert inspect_bag(BagSource(0, renamed, (renamed,))).kind == kind

@@ -13,6 +13,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from ladle.errors import BagError
+from ladle.joints_by_name import Believable
 from read_sensors_utils.decode import header_ns, joint_positions
 from read_sensors_utils.joint_layout import JointLayouts
 
@@ -184,3 +185,15 @@ def test_whatever_comes_is_read_as_decoding_reads_it(data, ros1):
         except BagError:
             pytest.fail("a message that cannot be decoded was read")
         assert layouts.read(raw[:-1]) is None or agrees(topic, layouts, raw[:-1])
+
+
+def test_positions_beyond_belief_are_left_to_the_decoder():
+    """The fast way must not take what the slow way refuses; what it learnt serves the messages after it."""
+    topic = Topic()
+    layouts = JointLayouts(topic.decode, lambda message: joint_positions(message, NAMES),
+                           Believable((1.0,) * 3, (2.0,) * 3))
+    sound, wrong = (topic.raw(topic.joint_state(list(NAMES), np.array(values))) for values in
+                    ([1.1, 1.2, 1.3], [1.1, 99.0, 1.3]))
+    layouts(sound)
+    assert layouts.read(sound) is not None
+    assert layouts.read(wrong) is None

@@ -167,3 +167,11 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="no folder"):
         repair_folder(tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_is_no_folder_of_episodes_is_left_alone(tmp_path: Path) -> None:
+    """Numbered videos of somebody else are not taken for the rest of an episode."""
+    (tmp_path / "videos/3").mkdir(parents=True)
+    with pytest.raises(EpisodeError, match="no folder of episodes"):
+        repair_folder(tmp_path)
+    assert (tmp_path / "videos/3").is_dir()

@@ -149,10 +149,10 @@ def test_a_wrong_nominal_rate_is_said():
 @pytest.mark.parametrize(("origin_ns", "clock"), [(5 * 10**9, "simulation"), (EPOCH_NS - 10**17, "foreign"),
                                                   (EPOCH_NS, "system")])
 def test_the_clock_of_the_stamps_is_recognised(origin_ns, clock):
-    """A simulation counts from its start; the offset of a foreign clock is no complaint."""
+    """A simulation counts from its start; its offset is no complaint."""
     health = measure(*stream(origin_ns=origin_ns), 30.0)
     assert health.clock == clock
-    assert complaints(health) == {}
+    assert complaints(health) == ({"clock_offset": "refuse"} if clock == "foreign" else {})
     assert episode_clock({"camera_1": health})["domain"] == clock
     assert health.on_receive_clock == (clock == "system")
     assert measure(np.zeros(20, np.int64), stream()[1][:20], 30.0).clock == "none"
@@ -187,3 +187,15 @@ def test_a_refusal_is_one_line_with_every_reason_named(caplog):
     accept = dict.fromkeys(health, ("clock_offset",))
     check_recording("rosbag_7", dataclasses.replace(task, recording=RecordingLimits(accept=accept)), health)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_what_is_said_about_samples_names_the_limit_and_the_remedy():
+    """A gap, drops and repeated stamps alike."""
+    header = np.repeat(np.r_[0:40, 200:240], 2) * 10_000_000 + 1_700_000_000_000_000_000
+    health = measure(header, header + np.arange(160) * 1000, 100.0)
+    told = {finding.complaint: finding.text for finding in judge(health, RecordingLimits(), "camera_1")}
+    assert {"gap", "drops", "duplicates"} <= set(told)
+    for complaint, limit in (("gap", "refused above 2 s"), ("drops", "refused above 30.0%"),
+                             ("duplicates", "refused above 30.0%")):
+        assert limit in told[complaint]
+        assert "recording.accept.camera_1" in told[complaint]

@@ -156,8 +156,35 @@ def test_half_made_and_unfinished_are_named(root: Path) -> None:
 
 
 def test_an_episode_without_checksums_is_a_note(root: Path) -> None:
-    """Older episodes are checked by their content."""
+    """Older episodes are checked by their content; one that was made with checksums has lost them."""
     (root / "actions/3/checksums.json").unlink()
+    fault, = verify_folder(root).faults
+    assert "episode 3: checksums.json is missing" in str(fault)
+    told = root / "actions/3/episode.json"
+    told.write_text(told.read_text().replace('"checksums": true', '"checksums": false'))
     verdict = verify_folder(root)
     assert verdict.faults == []
     assert verdict.notes[0] == "episode 3 has no checksums: it was made by an older version"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"sha256": 3}', "{}"])
+def test_damaged_checksums_are_a_fault_of_their_episode(root: Path, content: str) -> None:
+    """The others are checked all the same."""
+    (root / "actions/0/checksums.json").write_text(content)
+    verdict = verify_folder(root)
+    fault, = verdict.faults
+    assert fault.where == "episode 0"
+    assert "checksums.json is damaged" in fault.what
+    assert "ladle repair" in fault.remedy
+    assert verdict.notes == ["episode 3 is not labelled"]
+
+
+def test_labels_of_ticks_without_those_of_frames_are_a_fault(root: Path) -> None:
+    """People's work has gone; while they label anew it is not."""
+    (root / "actions/0" / LABELS_FILE).unlink()
+    fault, = verify_folder(root).faults
+    assert str(fault) == f"episode 0: its ticks have labels, but {LABELS_FILE} is missing; label it again"
+    np.save(root / "actions/0" / PARTIAL_LABELS_FILE, np.full(30, -1))
+    assert verify_folder(root).faults == []
+    (root / "actions/0" / PARTIAL_LABELS_FILE).write_bytes(b"torn")
+    assert [fault.what[:40] for fault in verify_folder(root).faults] == [f"{PARTIAL_LABELS_FILE} cannot be read"[:40]]

@@ -20,6 +20,7 @@ from ladle.errors import EpisodeError, LabelError
 from ladle.images import depth_view
 from ladle.replay_buffer import ReplayBuffer
 from ladle.task import TaskConfig, load_task, task_text
+from training.interop.convert import convert
 from training.real_data_conversion import convert_episodes
 
 SCRIPT = Path(__file__).parents[2] / "training" / "real_data_conversion.py"
@@ -79,6 +80,16 @@ def test_episodes_are_converted_in_the_order_of_their_numbers(root: Path) -> Non
         np.testing.assert_allclose(buffer["action"][rows] - buffer["eef"][rows], [[0.01, 0, 0, 0, 0, 0, 0]] * len(
             buffer["eef"][rows]), atol=1e-6)
         np.testing.assert_array_equal(buffer["label"][rows][:, 0], np.arange(rows.stop - rows.start) % 3)
+
+
+@pytest.mark.parametrize("name", ["scoop.zarr.zip", "scoop.hdf5", "scoop"])
+def test_episodes_go_straight_into_other_formats(root: Path, tmp_path: Path, name: str) -> None:
+    """With all that the replay buffer holds."""
+    ours = ReplayBuffer.open(convert_episodes(root))
+    back = ReplayBuffer.open(convert(convert(root, tmp_path / name), tmp_path / "back.zarr"))
+    assert back.meta == ours.meta
+    assert back.keys() == ours.keys()
+    assert all(back[key][:].tobytes() == ours[key][:].tobytes() for key in SCOOP_KEYS)
 
 
 def test_camera_0_is_the_depth_view_three_times(root: Path) -> None:
@@ -201,3 +212,12 @@ def test_the_script_says_in_one_line_what_is_wrong(root: Path, tmp_path: Path) -
         assert done.returncode == 2, done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
         assert text in done.stderr
+
+
+def test_a_chunk_that_cannot_be_decoded_is_one_line(root: Path, tmp_path: Path) -> None:
+    """It names the episode, the frames and the remedy; nothing is written."""
+    chunk = next(path for path in sorted((root / "frames").rglob("*")) if path.is_file() and path.name[0].isdigit())
+    chunk.write_bytes(b"no chunk")
+    with pytest.raises(EpisodeError, match=r"episode \d+: its frames .* cannot be decoded .*ladle repair"):
+        convert_episodes(root, tmp_path / "a.zarr")
+    assert not (tmp_path / "a.zarr").exists()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ladle.errors import ReplayBufferError
 from training.interop.episode_set import Column, EpisodeSet, Streams, meta_with
-from training.interop.kinds import Kind, kind_of, kind_to_write
+from training.interop.kinds import Kind, kind_of, kind_to_write, require_replaceable
 from training.interop.lerobot_read import read_lerobot
 from training.interop.lerobot_write import write_lerobot
 from training.interop.robomimic_read import read_robomimic
@@ -59,13 +59,18 @@ def convert(source: str | Path, target: str | Path, choices: Choices | None = No
     kind = kind_to_write(target)
     if source.resolve() == target.resolve():
         raise ReplayBufferError(f"{source} would be converted into itself; choose another target")
+    if source.resolve().is_relative_to(target.resolve()):
+        raise ReplayBufferError(f"{source} lies within {target} and would go with it; choose another target")
+    if choices.video and kind is not Kind.LEROBOT:
+        raise ReplayBufferError(f"--video is for LeRobot, and {target} is of kind {kind.value}; leave it out, or "
+                                "choose another target")
     episodes = open_episodes(source, choices)
     if kind is Kind.LEROBOT and episodes.fps_hz is None:
         raise ReplayBufferError(f"{source} does not say how many steps a second it has, which LeRobot needs; "
                                 "pass --fps")
     for what in episodes.not_carried:
         log.warning("not carried over: %s", what)
-    with staged(target, override=choices.override) as whole:
+    with staged(target, override=choices.override, check_old=lambda old: require_replaceable(old, kind)) as whole:
         _write(kind, whole, episodes, choices)
     log.info("%d episodes, %d steps in %s", len(episodes.lengths), sum(episodes.lengths), target)
     return target

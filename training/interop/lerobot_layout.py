@@ -95,7 +95,10 @@ def load_info(root: Path) -> dict[str, Any]:
         raise ReplayBufferError(f"{root} is not a LeRobot data set: it has no {INFO}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ReplayBufferError(f"{root / INFO} is damaged: {error}") from error
-    version = info.get("codebase_version") if isinstance(info, dict) else None
+    if not isinstance(info, dict) or "codebase_version" not in info:
+        raise ReplayBufferError(f"{root / INFO} names no codebase_version, so it is not LeRobot's or damaged; expected "
+                                f"a data set of {VERSION}")
+    version = cast(dict[str, Any], info)["codebase_version"]
     if version != VERSION:
         raise ReplayBufferError(f"{root} is a LeRobot data set of version {version}, expected {VERSION}; bring it to "
                                 f"{VERSION} with LeRobot's convert_dataset_v21_to_v30")

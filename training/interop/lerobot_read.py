@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +18,8 @@ from training.interop.lerobot_layout import DATA, OWN, VIDEOS, Feature, feature_
 ROWS_AT_ONCE = 32
 
 
-def read_lerobot(root: Path) -> EpisodeSet:
-    """Open a LeRobot v3.0 data set.
+def read_lerobot(root: Path, keys: Collection[str] | None = None) -> EpisodeSet:
+    """Open a LeRobot v3.0 data set; given keys, only these streams are read, and no other video is decoded.
 
     Videos come as their decoder gives them (uint8 RGB); images without loss.
 
@@ -28,6 +28,8 @@ def read_lerobot(root: Path) -> EpisodeSet:
     """
     info = load_info(root)
     features = features_of(info, root)
+    if keys is not None:
+        features = {name: feature for name, feature in features.items() if feature.key in keys}
     table = episode_table(root)
     lengths = tuple(int(row["length"]) for row in table)
     meta, not_carried = _meta(info, features, table)

@@ -43,6 +43,7 @@ CASE_LIMIT_S = 20
 MEMORY_BYTES = 1 << 30  # beyond what the imports take
 CASES_A_CHILD = 500
 LENGTHS = (0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**60, 2**63 - 1, 2**63, 2**64 - 1)
+KINDS = ("truncate", "flip", "insert", "delete", "zero", "repeat", "length")
 SUFFIXES = (".mcap", ".db3", ".bag")
 
 
@@ -80,9 +81,6 @@ class Change:
             length = LENGTHS[self.value // 2 % len(LENGTHS)] % (1 << 8 * width)
             data[at : at + width] = length.to_bytes(width, "little")
         return data
-
-
-KINDS = ("truncate", "flip", "insert", "delete", "zero", "repeat", "length")
 
 
 def random_changes(rng: random.Random) -> list[Change]:

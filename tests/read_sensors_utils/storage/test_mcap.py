@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2.storage_mcap import McapReader
 
 from ladle.errors import BagError
+from read_sensors_utils.storage import scan
 from read_sensors_utils.storage.mcap import McapStorage
 from read_sensors_utils.storage.opening import open_storage
 
@@ -72,12 +73,12 @@ def chunk(records: list[bytes], compression: str = "", *, crc: int | None = None
 DECLARED = [schema(1, "std_msgs/String"), channel(1, 1, "/a"), channel(2, 1, "/b")]
 START = MAGIC + record(1, text("") + text("test"))
 END = record(2, bytes(20)) + MAGIC
+MESSAGES = [message(*row) for row in ROWS]
 
 
 def two_chunks(compression: str = "", *, index: bool = True) -> bytes:
-    messages = [message(*row) for row in ROWS]
-    return (START + chunk([*DECLARED, *messages[:4]], compression, index=index)
-            + chunk(messages[4:], compression, index=index))
+    return (START + chunk([*DECLARED, *MESSAGES[:4]], compression, index=index)
+            + chunk(MESSAGES[4:], compression, index=index))
 
 
 def opened(folder: Path, data: bytes) -> McapStorage:
@@ -206,8 +207,7 @@ def test_a_cut_compressed_chunk_gives_up_its_blocks(tmp_path: Path) -> None:
 
 def test_a_chunk_with_a_wrong_checksum_is_left_out(tmp_path: Path) -> None:
     """It is counted with its messages, once, and the others are read."""
-    messages = [message(*row) for row in ROWS]
-    data = START + chunk([*DECLARED, *messages[:4]]) + chunk(messages[4:6], crc=1) + chunk(messages[6:])
+    data = START + chunk([*DECLARED, *MESSAGES[:4]]) + chunk(MESSAGES[4:6], crc=1) + chunk(MESSAGES[6:])
     storage = opened(tmp_path, data + END)
     assert rows(storage) == rows(storage) == [*ROWS[:4], *ROWS[6:]]
     assert (storage.losses.chunks, storage.losses.messages) == (1, 2)
@@ -216,9 +216,8 @@ def test_a_chunk_with_a_wrong_checksum_is_left_out(tmp_path: Path) -> None:
 
 def test_an_index_that_lies_is_not_believed(tmp_path: Path) -> None:
     """The chunks are walked instead, nothing is lost or given twice."""
-    messages = [message(*row) for row in ROWS]
-    for lie in (chunk(messages[4:], shift_ns=1), chunk(messages[4:], times=2)):
-        data = START + chunk([*DECLARED, *messages[:4]]) + lie + END
+    for lie in (chunk(MESSAGES[4:], shift_ns=1), chunk(MESSAGES[4:], times=2)):
+        data = START + chunk([*DECLARED, *MESSAGES[:4]]) + lie + END
         assert rows(opened(tmp_path, data)) == ROWS
 
 
@@ -260,8 +259,7 @@ def test_a_chunk_that_claims_to_be_huge_allocates_nothing(tmp_path: Path) -> Non
 
 def test_a_chunk_is_not_read_for_channels_that_it_does_not_hold(tmp_path: Path) -> None:
     """Damage in a chunk that is not wanted goes unseen."""
-    data = START + chunk([*DECLARED, message(1, 1)]) + chunk([message(2, 2)], crc=1) + END
-    storage = opened(tmp_path, data)
+    storage = opened(tmp_path, START + chunk([*DECLARED, message(1, 1)]) + chunk([message(2, 2)], crc=1) + END)
     assert rows(storage, [1]) == [(1, 1)]
     assert not storage.losses
 
@@ -291,3 +289,12 @@ def test_any_layout_comes_out_sorted_and_stable(
     assert rows(storage) == sorted((row for group in groups for row in group), key=lambda row: row[1])
     assert not storage.losses
     storage.close()
+
+
+@pytest.mark.parametrize("walked", [8, 7, 3])
+def test_more_messages_than_a_file_can_hold_are_not_walked(tmp_path, monkeypatch, walked):
+    """Else some kB of equal messages would fill the memory with their places."""
+    data = two_chunks(index=False)
+    monkeypatch.setattr(scan, "WALKED_FLOOR", walked - len(data) // scan.BYTES_A_MESSAGE)
+    assert rows(storage := opened(tmp_path, data)) == ROWS[:walked]
+    assert storage.losses.chunks == {8: 0, 7: 1, 3: 2}[walked]

@@ -216,3 +216,47 @@ def test_nothing_is_written_beside_the_file(tmp_path):
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert len(read(path)[0]) == 1
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def interior_page(child: int, page_bytes: int, keys: list[int]) -> bytes:
+    """An interior page whose cells all lead to one child (file format, section 1.6)."""
+    cells = [child.to_bytes(4, "big") + bytes([0x80 | key >> 7, key & 0x7F]) for key in keys]
+    places = [page_bytes - 6 * (n + 1) for n in range(len(cells))]
+    head = b"\x05" + bytes(2) + len(cells).to_bytes(2, "big") + places[-1].to_bytes(2, "big") + b"\0"
+    page = bytearray(head + child.to_bytes(4, "big") + b"".join(place.to_bytes(2, "big") for place in places))
+    page += bytes(page_bytes - len(page))
+    for place, cell in zip(places, cells, strict=True):
+        page[place : place + 6] = cell
+    return bytes(page)
+
+
+@pytest.mark.parametrize(("table", "root"), [("topics", 2), ("message_definitions", 3), ("messages", 4)])
+def test_a_tree_that_leads_to_one_page_again_and_again_ends(tmp_path, table, root):
+    """A file of 7 kB would have 24 million rows; its pages hold five."""
+    path = write(tmp_path / "x.db3", [(1, n, b"a") for n in range(5)], page_bytes=512, index=False)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone() == (root,)
+    content = bytearray(path.read_bytes())
+    n_pages = len(content) // 512
+    leaf = content[512 * (root - 1) : 512 * root]
+    levels = [interior_page(n_pages + 2 + n, 512, list(range(1, 61))) for n in range(4)]
+    content[512 * (root - 1) : 512 * root] = levels[0]
+    content[28:32] = (n_pages + 5).to_bytes(4, "big")
+    path.write_bytes(content.ljust(512 * (n_pages + 1), b"\0") + b"".join(levels[1:]) + leaf)
+    messages, storage = read(path)
+    assert [stamp for _, stamp, _ in messages] == list(range(5))
+    assert "leads to the same rows again" in storage.losses.reasons[0]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_chain_of_pages_that_bites_its_tail_is_broken(tmp_path, cut):
+    """A row of 300 kB in one page, in a file that is shorter than that or not, is not read."""
+    path = write(tmp_path / "x.db3", [(1, 0, b"a" * 300_000), (1, 1, b"sound")], index=False)
+    content = bytearray(path.read_bytes())
+    content[100:4096] = bytes(3996)  # no schema: the leaf pages are read
+    chain = next(at for at in range(0, len(content), 4096) if content[at + 4 : at + 4096] == b"a" * 4092)
+    content[chain : chain + 4] = (chain // 4096 + 1).to_bytes(4, "big")
+    path.write_bytes(content[: chain + 4096] if cut else content)
+    messages, storage = read(path)
+    assert [data for _, _, data in messages] == [b"sound"]
+    assert storage.losses.messages == (0 if cut else 1)

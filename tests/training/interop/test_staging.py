@@ -14,7 +14,7 @@ import pytest
 from ladle.atomic import set_aside
 from ladle.errors import ReplayBufferError
 from training.interop.convert import Choices, convert
-from training.interop.staging import disk_refusal
+from training.interop.staging import disk_errors, disk_refusal
 
 from .conftest import assert_same_store
 
@@ -123,7 +123,77 @@ def test_what_the_disk_says_is_understood(error: Exception, expected: str) -> No
     assert expected in str(disk_refusal(error))
 
 
+@pytest.mark.parametrize("error", [
+    PermissionError(errno.EACCES, "x", "/data/source.hdf5"),
+    OSError("Unable to open file (unable to open file: name = '/data/source.hdf5', errno = 13, error message = 'x')")])
+def test_what_cannot_be_read_is_named_and_not_the_target(error: Exception) -> None:
+    """Even where source and target lie in one folder."""
+    with pytest.raises(ReplayBufferError, match=r"cannot read /data/source\.hdf5: EACCES.*rights"), \
+            disk_errors(Path("/data/target.hdf5")):
+        raise error
+    for place in ("/data/.partial-target.hdf5/x", "/data/target.hdf5", "/data"):
+        with pytest.raises(ReplayBufferError, match=r"cannot write /data/target\.hdf5: EACCES.*check the rights"), \
+                disk_errors(Path("/data/target.hdf5")):
+            raise PermissionError(errno.EACCES, "x", place)
+
+
 def test_a_bug_is_no_disk_error() -> None:
     """It keeps its traceback."""
     assert disk_refusal(RuntimeError("other")) is None
     assert disk_refusal(OSError(errno.EBADF, "x")) is None
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("there", ["episodes", "recordings", "empty", "file", "link", "other kind", "mixed"])
+def test_override_replaces_only_a_data_set_of_the_kind_that_is_written(tmp_path: Path, scoop_store: Path, name: str,
+                                                                       there: str) -> None:
+    """People's episodes, recordings and whatever else bears the name stay byte for byte."""
+    target = tmp_path / name
+    if there == "file":
+        target.write_text("mine")
+    elif there == "link":
+        convert(scoop_store, tmp_path / f"linked_{name}")
+        target.symlink_to(tmp_path / f"linked_{name}")
+    elif there == "other kind":
+        convert(scoop_store, tmp_path / ("other" if name != "copy_lerobot" else "other.zarr")).rename(target)
+    elif there == "mixed":
+        if name.endswith((".zip", ".hdf5")):
+            pytest.skip("a file holds nothing else")
+        convert(scoop_store, target)
+        (target / "actions").mkdir()
+    else:
+        target.mkdir()
+        if there == "episodes":
+            (target / "actions/0").mkdir(parents=True)
+            (target / "actions/0/annotations_video.npy").write_text("work")
+        if there == "recordings":
+            (target / "rosbag_0.mcap").write_text("work")
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    with pytest.raises(ReplayBufferError, match="remove it") as caught:
+        convert(scoop_store, target, Choices(override=True))
+    assert str(target) in str(caught.value)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
+    assert target.exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_source_within_its_target_is_kept(tmp_path: Path, scoop_store: Path) -> None:
+    """Replacing the target would take the source away."""
+    target = convert(scoop_store, tmp_path / "set")
+    scoop_store.rename(target / "scoop.zarr")
+    with pytest.raises(ReplayBufferError, match="lies within"):
+        convert(target / "scoop.zarr", target, Choices(override=True))
+    assert (target / "scoop.zarr").is_dir()
+
+
+@pytest.mark.parametrize("target", ["", ".", "..", "/", "/proc/x.zarr"])
+def test_a_target_that_cannot_be_made_is_one_clear_line(scoop_store: Path, target: str) -> None:
+    """No name, or a place where nothing can be made."""
+    with pytest.raises(ReplayBufferError, match=r"another|choose"):
+        convert(scoop_store, target, Choices(override=True))
+
+
+def test_video_belongs_to_lerobot(tmp_path: Path, scoop_store: Path) -> None:
+    """Another target has no videos, so the wish is refused rather than forgotten."""
+    with pytest.raises(ReplayBufferError, match="--video"):
+        convert(scoop_store, tmp_path / "a.hdf5", Choices(video=True))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import zarr
 
+from ladle import jpeg2k
 from ladle.errors import ReplayBufferError
 from ladle.replay_buffer import ReplayBuffer
-from ladle import jpeg2k
 from training.interop.convert import convert
 from training.interop.zarr_format import read_zarr
 

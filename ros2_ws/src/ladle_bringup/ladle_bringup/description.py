@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ladle.errors import DeploymentError
+from ladle.policy import Guidance
 
 ParameterValue = bool | int | float | str
 
@@ -49,6 +51,9 @@ class BringupSettings:
         jtc_distribution: whose JTC the trajectories are made for: humble, jazzy, kilted or master.
         arm_socket: where the simulated controller meets the simulated arm.
         driver_limits: says that the robot's driver limits and filters position set-points; franka with ruckig only.
+        target_mass_g: final mass that the policy is asked for; nan asks for none. Only a policy that was trained with
+            the mass can be asked.
+        guidance_weight: how hard it is asked for: 1 as it was learnt, more exaggerates.
     """
 
     task: str = "scoop"
@@ -74,6 +79,8 @@ class BringupSettings:
     jtc_distribution: str = "jazzy"
     arm_socket: str = ""
     driver_limits: bool = False
+    target_mass_g: float = math.nan
+    guidance_weight: float = 1.0
 
     def __post_init__(self) -> None:
         _one_of("controller", self.controller, ("jtc", "ruckig"))
@@ -93,6 +100,10 @@ class BringupSettings:
             raise DeploymentError("policy:=replay needs episodes:=<folder of episodes>")
         if self.policy in ("checkpoint", "blind") and not self.checkpoint:
             raise DeploymentError(f"policy:={self.policy} needs checkpoint:=<folder of a checkpoint>")
+        guidance = Guidance.from_parameters(self.target_mass_g, self.guidance_weight)
+        if guidance is not None and self.policy not in ("checkpoint", "blind"):
+            raise DeploymentError(f"policy:={self.policy} cannot be asked for {guidance.target_mass_g:g} g; leave "
+                                  "target_mass_g out, or take policy:=checkpoint")
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,13 @@ def describe(settings: BringupSettings) -> tuple[NodeDescription, ...]:
         if settings.controller == "jtc":
             nodes.insert(0, _jtc_node(settings))
     return tuple(nodes)
+
+
+def guidance_parameters(guidance: Guidance | None) -> dict[str, float]:
+    """A wish as settings and as the node's parameters; none is none."""
+    if guidance is None:
+        return {}
+    return {"target_mass_g": guidance.target_mass_g, "guidance_weight": guidance.weight}
 
 
 def environment(robot: str) -> dict[str, str]:
@@ -210,4 +228,6 @@ def _policy_node(s: BringupSettings) -> NodeDescription:
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
         "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution,
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
+        # Unset where no mass is asked for: not a number is no value that every tool can pass on.
+        **guidance_parameters(Guidance.from_parameters(s.target_mass_g, s.guidance_weight)),
     })

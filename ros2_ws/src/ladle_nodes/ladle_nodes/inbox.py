@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -9,11 +10,14 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 
 from ladle.errors import DeploymentError
+from ladle.joints_by_name import speaks_of, why_unusable
 from ladle.task import TaskConfig
 from ladle_nodes.images import stamp_ns, to_array
 from ladle_nodes.lockstep import DEPTH
 from ladle_nodes.qos import sensor_reader
 from real_world_deployment.observation import JOINTS, ObservationBuffer
+
+log = logging.getLogger("ladle.inbox")
 
 NS = 1e-9
 IMAGE_DEPTH = 30
@@ -30,13 +34,17 @@ class Inbox:
 
     Times are counted from the run's start in integer nanoseconds and turned into seconds only then, so that a run
     gives the same numbers wherever on the clock it lies.
+
+    Attributes:
+        skipped: joint states that were passed over, as they do not speak of all of the arm's joints.
     """
 
     def __init__(self, node: Node, task: TaskConfig, observations: ObservationBuffer, lockstep: bool) -> None:
         if task.joints is None:
             raise DeploymentError(f"task {task.name} has no joints; a run needs them")
         self._node, self._observations, self._lockstep = node, observations, lockstep
-        self._joint_names = frozenset(task.joints.names)
+        self._joint_names = task.joints.names
+        self.skipped = 0
         self._waiting: dict[str, list[_Arrival]] = {}
         self._subscribe(JointState, JOINTS, task.joints.live_topic, DEPTH if lockstep else 100)
         for key in observations.camera_keys:
@@ -83,11 +91,17 @@ class Inbox:
         self._node.create_subscription(kind, topic, keep, sensor_reader(depth, self._lockstep))
 
     def _add(self, stream: str, message: Image | JointState, receive_ns: int, start_ns: int) -> None:
-        header_s = (stamp_ns(message.header.stamp) - start_ns) * NS
+        header_ns = stamp_ns(message.header.stamp)
+        header_s = (header_ns - start_ns) * NS if header_ns else None  # 0: the driver does not fill it in
         receive_s = (receive_ns - start_ns) * NS
         if isinstance(message, JointState):
-            if self._joint_names.isdisjoint(message.name):
-                return  # a gripper's driver may publish on the same topic
-            self._observations.add_joints(header_s, receive_s, list(message.name), list(message.position))
+            names, position = list(message.name), list(message.position)
+            if speaks_of(self._joint_names, names, position):
+                self._observations.add_joints(header_s, receive_s, names, position)
+                return
+            self.skipped += 1  # a gripper's driver may publish on the same topic
+            if self.skipped == 1:
+                log.info("joint states without all joints are passed over; the first %s",
+                         why_unusable(self._joint_names, names, position))
         else:
             self._observations.add_frame(stream, header_s, receive_s, to_array(message))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import DeploymentError
-from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.policy import ActionChunk, Guidance, ObservationWindow, Policy
 from ladle.resample import interpolate_poses
 from ladle.task import TaskConfig
 
@@ -68,15 +68,16 @@ class HoldPolicy:
         return ActionChunk(window.time_s, times_s, {"pose": np.tile(self._pose, (CONTROL_HORIZON, 1))})
 
 
-def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, episode: int, threads: int) -> Policy:
-    """The policy that a run's description names.
+def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, episode: int, threads: int,
+                guidance: Guidance | None = None) -> Policy:
+    """The policy that a run's description names; a checkpoint is asked for the mass of the guidance.
 
     Raises:
         LadleError: the checkpoint or the episode cannot be used.
     """
     makers: dict[str, Callable[[], Policy]] = {
-        "checkpoint": lambda: _load(checkpoint, task, threads, blind=False),
-        "blind": lambda: _load(checkpoint, task, threads, blind=True),
+        "checkpoint": lambda: _load(checkpoint, task, threads, guidance, blind=False),
+        "blind": lambda: _load(checkpoint, task, threads, guidance, blind=True),
         "replay": lambda: _replay(Path(episodes), episode, task),
         "hold": lambda: HoldPolicy(tuple(key for key, c in task.extracted_cameras.items() if c.kind == "color"),
                                    task.period_s),
@@ -84,14 +85,14 @@ def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, epi
     return makers[kind]()
 
 
-def _load(checkpoint: str, task: TaskConfig, threads: int, *, blind: bool) -> Policy:
+def _load(checkpoint: str, task: TaskConfig, threads: int, guidance: Guidance | None, *, blind: bool) -> Policy:
     # torch takes seconds to import, and a replay does not need it.
     import torch
 
     from training.inference import load_policy
 
     torch.set_num_threads(threads)
-    return load_policy(Path(checkpoint), task=task, blind=blind)
+    return load_policy(Path(checkpoint), task=task, blind=blind, guidance=guidance)
 
 
 def _replay(folder: Path, number: int, task: TaskConfig) -> Policy:

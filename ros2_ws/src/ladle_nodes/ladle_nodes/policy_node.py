@@ -10,6 +10,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from ladle.errors import DeploymentError
 from ladle.kinematics import KinematicChain
+from ladle.policy import Guidance
 from ladle.task import TaskConfig, load_task
 from ladle_nodes.inbox import Inbox
 from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
@@ -48,7 +49,7 @@ class PolicyNode:
         self._sent = 0
         policy = make_policy(text_parameter(node, "policy"), task, text_parameter(node, "checkpoint"),
                              text_parameter(node, "episodes"), int(parameter(node, "episode")),
-                             int(parameter(node, "policy_threads")))
+                             int(parameter(node, "policy_threads")), guidance_of(node))
         chain = self._chain(task)
         observations = ObservationBuffer(task, chain)
         self._inbox = Inbox(node, task, observations, self._lockstep)
@@ -159,6 +160,13 @@ class PolicyNode:
         self._node.create_subscription(String, topic, lambda message: texts.append(message.data), latched())
         self._spinner.until(lambda: bool(texts), DESCRIPTION_TIMEOUT_S, lambda: topic)
         return KinematicChain.from_urdf(texts[0], task.frames.base, task.frames.tip)
+
+
+def guidance_of(node: Node) -> Guidance | None:
+    """The mass to ask for, unless the parameter is unset or not a number."""
+    if not node.has_parameter("target_mass_g"):
+        return None
+    return Guidance.from_parameters(float(parameter(node, "target_mass_g")), float(parameter(node, "guidance_weight")))
 
 
 def main() -> None:

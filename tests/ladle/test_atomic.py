@@ -1,0 +1,149 @@
+"""Files and folders that appear whole, for one writer as for several, on this machine and on others."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ladle import atomic
+from ladle.atomic import claimed_folder, replace_file, replace_folder, staging_folder
+from ladle.owner import OWNER_FILE, Owner
+from ladle.script import run_script
+
+
+def made(path: Path, content: str) -> Path:
+    """A folder with one file."""
+    path.mkdir()
+    (path / "file").write_text(content)
+    return path
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    """Each finishes its own; the later one's stays."""
+    path = tmp_path / "a.txt"
+    with replace_file(path) as one:
+        one.write_text("one")
+        with replace_file(path) as two:
+            two.write_text("two")
+        assert path.read_text() == "two"
+    assert path.read_text() == "one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_has_the_rights_of_every_other(tmp_path: Path) -> None:
+    """The umask decides, as for a file that is opened."""
+    with replace_file(tmp_path / "a.txt") as partial:
+        partial.write_text("x")
+    (tmp_path / "b.txt").write_text("x")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_what_a_killed_writer_left_goes_with_the_next(tmp_path: Path) -> None:
+    """That of a living one stays."""
+    program = f"""
+import os, signal
+from pathlib import Path
+from ladle.atomic import replace_file
+with replace_file(Path({str(tmp_path / "a.txt")!r})) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with replace_file(tmp_path / "a.txt") as partial:
+        assert list(tmp_path.iterdir()) == [partial]
+        partial.write_text("whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool) -> None:
+    """What it points to is replaced."""
+    if not exchanges:
+        monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+    (tmp_path / "disk").mkdir()
+    old = made(tmp_path / "disk/real", "old")
+    link = tmp_path / "link"
+    link.symlink_to(old)
+    replace_folder(made(tmp_path / "disk/new", "new"), link)
+    assert link.is_symlink()
+    assert (old / "file").read_text() == "new"
+    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real"]
+
+
+def test_a_staging_folder_that_was_renamed_leaves_the_next_writers_alone(tmp_path: Path) -> None:
+    """Its name may be another folder's by the end."""
+    folder = tmp_path / ".partial-x"
+    with staging_folder(folder, 0.0) as mine:
+        assert mine
+        folder.rename(tmp_path / "ready")
+        made(folder, "the next writer's")
+    assert (folder / "file").is_file()
+
+
+def test_a_staging_folder_goes_with_its_block(tmp_path: Path) -> None:
+    """What a kill left is gone at once, the rest at the end."""
+    folder = made(tmp_path / ".partial-x", "left")
+    with staging_folder(folder, 0.0) as mine:
+        assert mine
+        assert [entry.name for entry in folder.iterdir()] == [OWNER_FILE]
+    assert not folder.exists()
+
+
+def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+@pytest.mark.parametrize(("change", "locks", "is_free", "is_free_for_repair"), [
+    ({}, True, True, True),  # this machine: the lock says it
+    ({}, False, False, False),  # no locks, and the process lives
+    ({"started": "1"}, False, True, True),  # another process has had its number since
+    ({"boot": "x"}, True, True, True),  # this machine before it was started anew
+    ({"boot": "x"}, False, True, True),
+    ({"host": "x"}, True, True, True),  # another container of this machine: the lock reaches it
+    ({"host": "x"}, False, False, True),
+    ({"host": "x", "boot": "x"}, True, False, True),  # another machine: the lock does not reach it
+    ({"host": "x", "boot": "x"}, False, False, True),
+])
+def test_a_process_that_may_live_keeps_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, str], locks: bool, is_free: bool,
+    is_free_for_repair: bool,
+) -> None:
+    """Where a lock does not reach, the name in the folder decides; only a repair takes what another machine has."""
+    folder = made(tmp_path / ".partial-1", "work")
+    replace(Owner.this(), **change).write(folder)
+    if not locks:
+        _without_locks(monkeypatch)
+    with claimed_folder(folder, 0.0) as mine:
+        assert mine == is_free
+    with claimed_folder(folder, 0.0, foreign_too=True) as mine:
+        assert mine == is_free_for_repair
+    with staging_folder(folder, 0.0) as mine:
+        assert mine == is_free
+    assert folder.exists() != is_free
+
+
+@pytest.mark.parametrize(("number", "remedy"), [
+    (errno.ENOSPC, "free some space"), (errno.EROFS, "check the rights"), (errno.EPERM, "check the rights")])
+def test_what_the_disk_refuses_ends_a_script_in_one_line(
+    caplog: pytest.LogCaptureFixture, number: int, remedy: str
+) -> None:
+    """With a remedy that can help."""
+    def refused() -> None:
+        raise OSError(number, os.strerror(number), "/there")
+
+    with pytest.raises(SystemExit) as ended:
+        run_script(refused)
+    assert ended.value.code == 2
+    assert "/there" in caplog.text
+    assert remedy in caplog.text
+    assert ("free some space" in caplog.text) == (number == errno.ENOSPC)

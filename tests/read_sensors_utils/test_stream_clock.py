@@ -1,0 +1,95 @@
+"""Which samples an extraction reckons with, and what becomes of a recording with wrong stamps."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ladle.episode import Episode, EpisodeFolder
+from ladle.errors import BagError
+from ladle.recording_limits import Complaint, RecordingLimits
+from ladle.task import TaskConfig
+from read_sensors_utils.clocks import ClockMap
+from read_sensors_utils.extract import extract_bag
+from read_sensors_utils.find_bags import find_bags
+from read_sensors_utils.stream_clock import StreamClock
+
+START_NS = 1_700_000_000 * 10**9
+MS = 1_000_000
+HOUR_NS = 3600 * 10**9
+
+
+@pytest.fixture
+def clock(small_task: TaskConfig) -> StreamClock:
+    """Of the scoop task's colour camera, without latency."""
+    return StreamClock(dataclasses.replace(small_task.cameras["camera_1"], latency_s=0.0), START_NS, any_origin=False)
+
+
+def test_an_unstamped_sample_counts_from_its_receipt(clock):
+    """The others keep their stamps."""
+    header = np.array([0, START_NS + 100 * MS, 0, START_NS + 210 * MS])
+    receive = START_NS + np.array([50, 130, 200, 260]) * MS
+    assert [clock.add(int(h), int(r)) for h, r in zip(header, receive, strict=True)] == [True] * 4
+    stamps = clock.stamps(header, receive, ClockMap(0))
+    np.testing.assert_allclose(stamps.header_s, [0.05, 0.1, 0.2, 0.21], atol=1e-12)
+
+
+def test_one_stamp_of_the_future_hides_no_later_frame(clock):
+    """Not the one 1.5 s ahead, nor the one an hour ahead; 40 ms ahead is lived with."""
+    ahead_ns = [0, 1500 * MS, 0, HOUR_NS, 40 * MS, 0]
+    receive = START_NS + np.arange(1, 7) * 100 * MS
+    header = receive - 20 * MS + np.array(ahead_ns)
+    added = [clock.add(int(h), int(r)) for h, r in zip(header, receive, strict=True)]
+    assert added == [True, False, True, False, True, True]
+    assert clock.trusted == [True, False, True, False, True, True]
+    np.testing.assert_allclose(clock.stamps(header, receive, ClockMap(0)).receive_s, [0.1, 0.3, 0.5, 0.6], atol=1e-12)
+
+
+def test_an_unstamped_frame_hides_no_frame_of_a_simulation(clock):
+    """A receipt of today is no later than 5 s after the start of a simulation."""
+    assert clock.add(0, START_NS)
+    assert clock.add(5 * 10**9, START_NS + 30 * MS)
+    assert clock.add(5 * 10**9 + 33 * MS, START_NS + 63 * MS)
+
+
+def test_a_wild_first_stamp_is_forgotten_where_any_origin_is_accepted(small_task):
+    """A stream that is all an hour ahead is one of another clock; one with a single such stamp is not."""
+    for ahead_ns, trusted in (([HOUR_NS, 0, HOUR_NS], [False, True, False]), ([HOUR_NS] * 3, [True] * 3)):
+        clock = StreamClock(small_task.cameras["camera_1"], START_NS, any_origin=True)
+        for n, ahead in enumerate(ahead_ns):
+            clock.add(START_NS + n * 30 * MS + ahead, START_NS + n * 30 * MS + 5 * MS)
+        assert clock.trusted == trusted
+
+
+def extracted(synthetic: ModuleType, folder: Path, task: TaskConfig, **plan: Any) -> Episode:
+    """Write a recording by the plan and extract it."""
+    [source] = find_bags(synthetic.write_bag(folder / "in" / "rosbag_3", synthetic.BagPlan(**plan)))
+    extract_bag(source, task, EpisodeFolder(folder / "out"), 12.5)
+    return EpisodeFolder(folder / "out").load(3)
+
+
+def test_a_first_frame_without_a_stamp_is_no_older_than_its_receipt(synthetic, tmp_path, small_task, monkeypatch):
+    """Drivers leave the first stamp at 0 at times; the first tick then is not 1.7e9 s old."""
+    header, left = synthetic._Messages.header, [1]
+
+    def first_image_unstamped(self: Any, stamp_ns: int) -> Any:
+        return header(self, 0 if left and left.pop() else stamp_ns)
+
+    monkeypatch.setattr(synthetic._Messages, "header", first_image_unstamped)
+    accept: dict[str, tuple[Complaint, ...]] = {"camera_1": ("stamps",)}
+    episode = extracted(synthetic, tmp_path, dataclasses.replace(small_task, recording=RecordingLimits(accept=accept)))
+    assert (episode.decision_s - episode.observation_s).max() < 0.2
+
+
+def test_a_clock_that_is_ahead_is_refused_with_what_to_state(synthetic, tmp_path, small_task):
+    """Every sample 80 ms ahead: none can be used; 7 ms ahead: used as they are, as on the robot."""
+    with pytest.raises(BagError, match=r"joints clock_offset: every sample is stamped later .* clock_offset_s: -0\.07"):
+        extracted(synthetic, tmp_path / "a", small_task, clock_shift_s=0.08, camera_delay_s=0.002)
+    episode = extracted(synthetic, tmp_path / "b", small_task, clock_shift_s=0.007, camera_delay_s=0.002)
+    assert np.all(episode.observation_s <= episode.decision_s)
+    assert episode.description["streams"]["camera_1"]["clock_offset_s"] == 0.0
