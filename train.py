@@ -1,3 +1,5 @@
-from training.train import main
+# The environments' processes import this file again, so nothing is loaded outside the guard.
+if __name__ == "__main__":
+    from app.train_script import main
 
-main()
+    main()

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from app.benchmark_cli import bench_app
+from app.data_cli import data_app
 from ladle.script import run_script
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(data_app)
 app.add_typer(bench_app, name="bench")
 
 FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -69,6 +71,20 @@ def simulate(
     record_demonstrations(output, demonstrations, first_seed=first_seed, storage=storage.value, workers=workers)
 
 
+@app.command("export-two-arms")
+def export_two_arms(
+    output: Annotated[Path, typer.Argument(help="Replay buffer to write, as data/two_arms.zarr.")],
+    episodes: Annotated[int, typer.Option(min=1, help="How many to record.")] = 3,
+    first_seed: Annotated[int, typer.Option(help="Seed of the first training scene.")] = 0,
+    seconds: Annotated[float | None, typer.Option(help="How much of each is kept; default: all.")] = None,
+) -> None:
+    """Let two simulated arms scoop side by side, for the configuration aloha: three cameras, 14 joints."""
+    from simulation.expert import DURATION_S
+    from simulation.two_arm_export import export_two_arms as export
+
+    export(output, episodes, first_seed=first_seed, seconds=DURATION_S if seconds is None else seconds)
+
+
 @app.command()
 def extract(
     path_load: Annotated[Path, typer.Option(help="Folder with numbered bags, or one bag.")],
@@ -84,13 +100,13 @@ def extract(
     from ladle.episode import EpisodeFolder
     from ladle.task import load_task
     from read_sensors_utils.annotations import interpolate_labels
-    from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_all
+    from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_and_tell
 
     if annotations:
         interpolate_labels(EpisodeFolder(path_save), load_task(task), required=True)
     else:
-        extract_all(path_load, path_save, load_task(task), override=override, workers=workers or DEFAULT_WORKERS,
-                    ray_address=ray, definitions=msg or ())
+        extract_and_tell(path_load, path_save, load_task(task), override=override, workers=workers or DEFAULT_WORKERS,
+                         ray_address=ray, definitions=msg or ())
 
 
 @app.command()
@@ -108,91 +124,6 @@ def annotate(
     run(EpisodeFolder(folder_to_parse), load_task(task), skip=skip, episode=episode)
 
 
-@app.command()
-def convert(
-    source: Annotated[Path | None, typer.Argument(help="Episodes, .zarr[.zip], .hdf5 or a LeRobot folder.")] = None,
-    target: Annotated[Path | None, typer.Argument(help=".zarr, .zarr.zip, .hdf5, or a folder for LeRobot.")] = None,
-    dataset_path: Annotated[Path | None, typer.Option(help="Folder of episodes, instead of SOURCE.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Default: replay_buffer.zarr in the folder.")] = None,
-    make_zip: Annotated[bool, typer.Option("--zip", help="Also write <output>.zip.")] = False,
-    skip_incomplete: Annotated[bool, typer.Option(help="Leave out half-made or unlabelled episodes.")] = False,
-    override: Annotated[bool, typer.Option(help="Replace a TARGET that exists.")] = False,
-    fps: Annotated[float | None, typer.Option(help="Steps per second, where the data do not say.")] = None,
-    video: Annotated[bool, typer.Option(help="LeRobot: images as mp4, smaller and lossy.")] = False,
-    filter_key: Annotated[str | None, typer.Option(help="robomimic: only demonstrations of this filter key.")] = None,
-    without_obs: Annotated[bool, typer.Option(help="robomimic: take raw data that has no observations.")] = False,
-) -> None:
-    """Turn labelled episodes into a replay buffer, or any data set into another format."""
-    from training.interop.convert import Choices, convert_as_asked
-
-    convert_as_asked(source, target, dataset_path=dataset_path, output=output, make_zip=make_zip, choices=Choices(
-        override=override, fps_hz=fps, video=video, filter_key=filter_key, without_obs=without_obs,
-        skip_incomplete=skip_incomplete))
-
-
-@app.command()
-def inspect(
-    path: Annotated[Path, typer.Argument(help="A recording, a folder of recordings, or a data set of any kind.")],
-    msg: Annotated[list[Path] | None, typer.Option(help="Folder of .msg files, or one file, of own packages.")] = None,
-    decode: Annotated[bool, typer.Option(help="Decode every message, and count those that cannot be.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", hidden=True, help="One row for each recording.")] = False,
-) -> None:
-    """Topics, rates, gaps, clock offsets and losses of a recording; episodes and streams of a data set."""
-    from app import inspection
-
-    if markdown:
-        typer.echo(inspection.markdown_table(path), nl=False)
-        return
-    reports = inspection.inspect(path, msg or (), decode_all=decode)
-    typer.echo(inspection.as_json(reports) if as_json else inspection.as_text(reports))
-
-
-@app.command()
-def verify(
-    dataset: Annotated[Path, typer.Argument(help="Episodes, .zarr, .zarr.zip, .hdf5 or a LeRobot folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Check checksums, lengths, stamps, quaternions, labels and frames; exit code 2 when something is wrong."""
-    from app import verification
-    from ladle.script import USER_ERROR_EXIT_CODE
-
-    verdict = verification.verify(dataset)
-    if as_json:
-        typer.echo(verification.as_json(verdict))
-    else:
-        for line in (*verdict.notes, *verdict.faults):
-            typer.echo(str(line))
-        typer.echo(f"{dataset}: {verdict.episodes} episodes, {len(verdict.faults) or 'no'} faults")
-    if verdict.faults:
-        raise typer.Exit(USER_ERROR_EXIT_CODE)
-
-
-@app.command()
-def repair(
-    dataset: Annotated[Path, typer.Argument(help="Folder of episodes.")],
-    bags: Annotated[Path | None, typer.Option(help="Recordings: extract again what is missing or damaged.")] = None,
-    task: Annotated[str | None, typer.Option(help="Default: the task that the episodes were extracted for.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 2,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-) -> None:
-    """Complete or drop half-made episodes; labels are never lost. Exit code 2 when something is left to mend."""
-    from ladle.script import USER_ERROR_EXIT_CODE
-    from ladle.task import load_task
-    from read_sensors_utils.repairing import repair_folder
-
-    repairs = repair_folder(dataset, bags=bags, task=load_task(task) if task else None, workers=workers,
-                            dry_run=dry_run)
-    for line in repairs.done:
-        typer.echo(f"would do: {line}" if dry_run else line)
-    for fault in repairs.left:
-        typer.echo(f"left: {fault}")
-    if not repairs.done and not repairs.left:
-        typer.echo(f"{dataset}: nothing to repair")
-    if repairs.left:
-        raise typer.Exit(USER_ERROR_EXIT_CODE)
-
-
 @app.command("train-classifier", context_settings=FORWARD, add_help_option=False)
 def train_classifier(context: typer.Context) -> None:
     """Train the stage classifier (Hydra overrides: key=value)."""
@@ -203,11 +134,10 @@ def train_classifier(context: typer.Context) -> None:
 
 @app.command(context_settings=FORWARD, add_help_option=False)
 def train(context: typer.Context) -> None:
-    """Train the diffusion policy (Hydra overrides: key=value)."""
-    from app.runners import make_runner
-    from training.train import train_from_arguments
+    """Train the diffusion policy (Hydra overrides: key=value); with --seeds 42,43,44 several times."""
+    from app.train_script import train as run
 
-    train_from_arguments(context.args, make_runner)
+    run(context.args)
 
 
 @app.command()
@@ -217,12 +147,17 @@ def up(
     controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
     robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
     driver_limits: Annotated[bool, typer.Option(help="Says that the robot's driver limits set-points.")] = False,
+    target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
+    guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
 ) -> None:
     """Start the nodes of the deployment, as `ros2 launch ladle_bringup deploy.launch.py` does."""
+    from app.mass_options import mass_wish
     from app.up import bring_up
+    from ladle_bringup.description import guidance_parameters
 
+    wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
     bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
-             driver_limits=driver_limits)
+             driver_limits=driver_limits, **guidance_parameters(wish))
 
 
 @app.command("eval")
@@ -235,19 +170,31 @@ def evaluate(
     dataset: Annotated[Path | None, typer.Option(help="Episodes for the replay policy.")] = None,
     output: Annotated[Path, typer.Option(help="Where eval_log.json and the videos go.")] = Path("eval_output"),
     seed: Annotated[int, typer.Option(help="Seed of the policy's noise.")] = 0,
+    target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
+    target_masses: Annotated[str | None, typer.Option(help="Ask for each in turn, as 1.5,2.5,3.5.")] = None,
+    guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
 ) -> None:
     """Close the loop in the task's environment: in gym-pusht, or in the simulator through ROS 2."""
     from app.evaluation import evaluate as run
+    from app.mass_options import mass_wish
     from app.runners import PUSHT
     from training.checkpoint import open_checkpoint
 
+    guidance, wishes = mass_wish(checkpoint, target_mass_g, target_masses, guidance_weight, controls=controls)
+    if wishes:
+        from app.evaluation import evaluate_masses
+
+        made = evaluate_masses(checkpoint, wishes, scenes=scenes or 10, first_scene=first_scene or 0,
+                               controller=controller.value, output=output, seed=seed)
+        typer.echo("\n".join([*made.lines(), str(output)]))
+        return
     if open_checkpoint(checkpoint, "policy").task.name == PUSHT:
         from app.eval_script import evaluate_by_task
 
         typer.echo(evaluate_by_task(checkpoint, output, episodes=scenes, first_seed=first_scene, seed=seed))
         return
     found = run(checkpoint, scenes=scenes or 10, first_scene=first_scene or 0, controller=controller.value,
-                controls=controls, dataset=dataset, output=output, seed=seed)
+                controls=controls, dataset=dataset, output=output, seed=seed, guidance=guidance)
     for name, evaluation in found.items():
         typer.echo(f"{name:<10} {sum(evaluation.successes)} of {len(evaluation.successes)} scenes; {output}")
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from app.mass_options import refuse_untold_mass
+from app.mass_sweep import MassSweep, delivered_g, sweep
 from app.up import Bringup
 from ladle.atomic import replace_file
 from ladle.errors import DeploymentError
-from ladle_bringup.description import BringupSettings
+from ladle.policy import Guidance
+from ladle_bringup.description import BringupSettings, guidance_parameters
 
 log = logging.getLogger("ladle.eval")
 
@@ -57,9 +64,11 @@ class Evaluation:
 def evaluate(
     checkpoint: Path, *, scenes: int = 10, first_scene: int = 0, controller: str = "jtc", controls: bool = False,
     dataset: Path | None = None, output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
-    video: bool = True, home: bool = True,
+    video: bool = True, home: bool = True, guidance: Guidance | None = None,
 ) -> dict[str, Evaluation]:
     """Run a checkpoint, and on request the controls, over evaluation scenes first_scene, first_scene + 1, ...
+
+    guidance is the mass that the checkpoint, also the blind one, is asked for.
 
     Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, logs/}.
 
@@ -68,7 +77,10 @@ def evaluate(
 
     Raises:
         DeploymentError: controls without a dataset, or a node failed.
+        CheckpointError: a mass is asked of a policy that was not told it.
     """
+    if guidance is not None:
+        refuse_untold_mass(checkpoint)
     if controls and dataset is None:
         raise DeploymentError("the replay control needs recorded episodes; pass --dataset <folder of episodes>")
     base = BringupSettings(
@@ -79,10 +91,43 @@ def evaluate(
     for policy in ("checkpoint", "blind", "replay") if controls else ("checkpoint",):
         # The controls need no film: a third camera doubles the drawing.
         settings = replace(base, policy=policy, video=video and policy == "checkpoint")
+        if policy != "replay":
+            settings = guided(settings, guidance)
         found[policy] = evaluate_settings(settings, output / policy)
         log.info("%s with the %s: %d of %d scenes", policy, controller, sum(found[policy].successes), scenes)
-    _write_log(output / LOG_FILE, base, found)
+    _write_log(output / LOG_FILE, base, found, {} if guidance is None else {"guidance": asdict(guidance)})
     return found
+
+
+def evaluate_masses(
+    checkpoint: Path, wishes: Sequence[Guidance], *, scenes: int = 10, first_scene: int = 0,
+    controller: str = "jtc", output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
+) -> MassSweep:
+    """Run a checkpoint without asking for a mass, then for each wish, over the same scenes.
+
+    Writes output/eval_log.json with every scene and the sweep's figures, and output/<target>/ as `evaluate` does.
+
+    Raises:
+        CheckpointError: the policy was not told the mass in its training.
+    """
+    refuse_untold_mass(checkpoint)
+    base = BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), controller=controller, lockstep=True,
+                           split="eval", seed0=first_scene, scenes=scenes, seed=seed)
+    found: dict[str, Evaluation] = {}
+
+    def masses_g(name: str, guidance: Guidance | None) -> NDArray[np.float64]:
+        log.info("%s: %d scenes", name, scenes)
+        found[name] = evaluate_settings(guided(base, guidance), output / name)
+        return delivered_g(found[name].scenes)
+
+    made = sweep(wishes, masses_g)
+    _write_log(output / LOG_FILE, base, found, {"mass_sweep": made.as_json()})
+    return made
+
+
+def guided(settings: BringupSettings, guidance: Guidance | None) -> BringupSettings:
+    """The settings with the mass that the policy is asked for."""
+    return replace(settings, **guidance_parameters(guidance))
 
 
 def evaluate_settings(settings: BringupSettings, output: Path) -> Evaluation:
@@ -125,11 +170,11 @@ def _tell(results: list[dict[str, Any]], told: int, settings: BringupSettings) -
     return len(results)
 
 
-def _write_log(path: Path, settings: BringupSettings, found: dict[str, Evaluation]) -> None:
+def _write_log(path: Path, settings: BringupSettings, found: dict[str, Evaluation], more: dict[str, Any]) -> None:
     content = {
         "checkpoint": settings.checkpoint, "controller": settings.controller, "split": settings.split,
         "first_scene": settings.seed0, "scenes": settings.scenes, "seed": settings.seed,
-        "latency_s": settings.latency_s, "home": settings.home,
+        "latency_s": settings.latency_s, "home": settings.home, **more,
         "policies": {name: evaluation.as_json() for name, evaluation in found.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)

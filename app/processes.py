@@ -36,7 +36,7 @@ class ChildProcess:
             self._process = subprocess.Popen(
                 command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT if output is not None else None, start_new_session=True,
-                preexec_fn=_prepare_child)
+                preexec_fn=end_with_parent)
         finally:
             if output is not None:
                 output.close()
@@ -128,7 +128,7 @@ def _mapped_paths() -> set[str]:
     return found
 
 
-def _prepare_child() -> None:
+def end_with_parent() -> None:
     """In the child before exec: SIGINT works, and SIGTERM comes when the parent dies, even by SIGKILL.
 
     A shell starts a background command (`ladle up &`) with SIGINT ignored, and its children would inherit that.

@@ -26,6 +26,9 @@ ROS_FREE = {"ladle", "analysis", *STAGES}
 LEAVES = {
     "real_world_deployment/run_policy_end_effector_jtc.py",
     "real_world_deployment/run_policy_end_effector_ruckig.py",
+    "eval.py",
+    "multirun_metrics.py",
+    "ray_train_multirun.py",
     "train.py",
     "train_classifier.py",
 }

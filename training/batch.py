@@ -26,16 +26,18 @@ class Batch:
     """One batch, on one device.
 
     Attributes:
-        images: key -> (B, To, H, W, 3) uint8.
+        images: key -> (B, To, H, W, C) uint8, C = 3 or with depth 4.
         low_dim: key -> (B, To, D) float32, not normalised.
         stage: (B,) int64, stage of the newest observation; None without stages.
         action: (B, T, Da) float32, not normalised; None where nothing is to be learnt from it.
+        mass_g: (B,) float32 final mass; None where it is unknown, or not asked for.
     """
 
     images: dict[str, Tensor]
     low_dim: dict[str, Tensor]
     stage: Tensor | None = None
     action: Tensor | None = None
+    mass_g: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -51,4 +53,5 @@ class Batch:
             low_dim={key: value.to(device, non_blocking=True) for key, value in self.low_dim.items()},
             stage=None if self.stage is None else self.stage.to(device),
             action=None if self.action is None else self.action.to(device),
+            mass_g=None if self.mass_g is None else self.mass_g.to(device),
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ladle.atomic import PARTIAL, flush, flush_tree
 from ladle.errors import CheckpointError
 from ladle.task import TaskConfig, task_from_text
 from training.schema import AnyConfig, parse_config
@@ -123,7 +123,7 @@ def save_checkpoint(
         CheckpointError: the tensors cannot be written; nothing half-written is left.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".partial-{folder.name}"
+    partial = folder.parent / f"{PARTIAL}{folder.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -137,9 +137,7 @@ def save_checkpoint(
         content = {"schema_version": SCHEMA_VERSION, "kind": kind, "git_revision": git_revision(), **meta,
                    "sha256": sums}
         (partial / META).write_text(json.dumps(content, indent=2) + "\n")
-        for file in partial.rglob("*"):
-            _flush(file)
-        _flush(partial)
+        flush_tree(partial)
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -158,11 +156,11 @@ def point_latest(folder: Path) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
     link.replace(folder.parent / LATEST)
-    _flush(folder.parent)
+    flush(folder.parent)
 
 
 def prune(folder: Path, keep_top_k: int) -> None:
-    """Remove all checkpoints but the latest and the keep_top_k with the lowest monitored value."""
+    """Remove all checkpoints but the latest and the keep_top_k with the best monitored value."""
     latest = (folder / LATEST).resolve()
     ranked: list[tuple[float, int, Path]] = []
     for item in folder.glob("epoch=*"):
@@ -171,7 +169,8 @@ def prune(folder: Path, keep_top_k: int) -> None:
             continue
         meta = json.loads((item / META).read_text())
         value = meta.get("monitor_value")
-        ranked.append((float("inf") if value is None else float(value), int(meta["step"]), item))
+        sign = -1.0 if meta.get("highest_best") else 1.0
+        ranked.append((float("inf") if value is None else sign * float(value), int(meta["step"]), item))
     for _, _, item in sorted(ranked)[keep_top_k:]:
         if item.resolve() != latest:
             shutil.rmtree(item)
@@ -193,11 +192,3 @@ def git_revision() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

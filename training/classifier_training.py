@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +22,7 @@ from ladle.replay_buffer import ReplayBuffer
 from ladle.task import TaskConfig, load_task, task_text
 from training.batch import usable_device
 from training.checkpoint import CONFIG, TASK, Checkpoint, file_sha256, open_checkpoint
-from training.classifier_loading import load_classifier, refuse_other_stages
+from training.classifier_loading import CALIBRATION, TEMPERATURE, load_classifier, refuse_other_stages
 from training.classifier_report import report
 from training.dataset import (
     Steps,
@@ -53,33 +56,32 @@ def train_stage_classifier(config: ClassifierConfig, folder: Path) -> Path:
     buffer = ReplayBuffer.open(config.task.dataset_path)
     refuse_other_data(buffer, task, reads_pose(config.observations, None))
     labels = load_labels(buffer, task)
-    steps = load_steps(buffer, config.observations, None).with_stages(labels)
+    steps = load_steps(buffer, config.observations, None, data=config.data).with_stages(labels)
+    assert task.stages is not None
     folds = fold_of_episode(steps.n_episodes, config.classifier.n_folds, config.training.seed)
-    logits = np.zeros((steps.n_steps, len(task.stages.names) if task.stages else 0), np.float32)
+    logits = np.zeros((steps.n_steps, len(task.stages.names)), np.float32)
     for fold in range(config.classifier.n_folds):
         held_out = folds == fold
-        path = _fit(config, task, steps, ~held_out, folder / "folds" / str(fold), {})
+        path = _fit(config, task, steps, ~held_out, folder / "folds" / str(fold))
         rows = steps.episode_mask_to_steps(held_out)
         with threads(config.training.threads):
             logits[rows] = stage_logits(load_classifier(open_checkpoint(path, "classifier")), steps, rows)
     folder.mkdir(parents=True, exist_ok=True)
-    assert task.stages is not None
     content = report(labels, logits, steps.episode_ends, folds, task.stages.hysteresis_ticks,
-                     buffer.meta.get("episodes"))
+                     buffer.meta.get("episodes"), task.stages.names)
     with replace_file(folder / REPORT) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
-    log.info("held-out folds: macro F1 %.3f, %.0f %% of the stage changes within 2 ticks", content["macro_f1"],
-             100 * content["share_within_2_ticks"])
-    held_out_folder = _write_held_out(folder, logits, steps.fingerprint)
-    return _fit(config, task, steps, np.ones(steps.n_episodes, bool), folder, {"held_out": held_out_folder})
+    _tell(content)
+    calibration = json.dumps(content["calibration"], indent=2) + "\n"
+    return _fit(config, task, steps, np.ones(steps.n_episodes, bool), folder, {CALIBRATION: calibration},
+                {"held_out": _write_held_out(folder, logits, steps.fingerprint)})
 
 
 def stage_logits(classifier: StageClassifier, steps: Steps, rows: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Logits of single steps: rows (N,) mask with M true -> (M, n_stages)."""
-    index = index_windows(np.array([steps.n_steps]), 1, 0, 0)
-    batches = WindowBatches(steps, index, 1, 1, LOGITS_BATCH, seed=0).chunks(np.flatnonzero(rows))
+    """Logits of steps: rows (N,) mask with M true -> (M, n_stages)."""
+    batches = _windows(steps, classifier.n_frames, LOGITS_BATCH).chunks(np.flatnonzero(rows))
     device = classifier.class_weights.device
-    return np.concatenate([classifier.logits(batch.to(device))[:, -1].cpu().numpy() for batch in batches])
+    return np.concatenate([classifier.logits(batch.to(device)).cpu().numpy() for batch in batches])
 
 
 def held_out_stages(checkpoint: Checkpoint, task: TaskConfig, buffer: ReplayBuffer, device: str) -> NDArray[np.int64]:
@@ -97,17 +99,23 @@ def held_out_stages(checkpoint: Checkpoint, task: TaskConfig, buffer: ReplayBuff
     else:
         log.warning("the classifier %s was trained on other data: its own predictions are used", checkpoint.folder)
         config = checkpoint.config(ClassifierConfig)
-        steps = load_steps(buffer, config.observations, None)
+        steps = load_steps(buffer, config.observations, None, data=config.data)
         classifier = load_classifier(checkpoint, device)
         logits = stage_logits(classifier, steps, np.ones(steps.n_steps, bool))
     decisions = np.split(logits.argmax(axis=1), buffer.episode_ends[:-1])
     return np.concatenate([filter_stages(part, task.stages.hysteresis_ticks) for part in decisions])
 
 
+def _windows(steps: Steps, n_frames: int, batch_size: int, seed: int = 0,
+             episodes: NDArray[np.bool_] | None = None) -> WindowBatches:
+    """One window for each step, in order, that ends there; an episode's first frame repeats before it."""
+    index = index_windows(steps.episode_ends, n_frames, n_frames - 1, 0, episodes)
+    return WindowBatches(steps, index, n_frames, n_frames, batch_size, seed)
+
+
 def _fit(config: ClassifierConfig, task: TaskConfig, steps: Steps, episodes: NDArray[np.bool_], folder: Path,
-         copies: dict[str, Path]) -> Path:
-    index = index_windows(steps.episode_ends, 1, 0, 0, episodes)
-    batches = WindowBatches(steps, index, 1, 1, config.training.batch_size, config.training.seed)
+         texts: Mapping[str, str] = MappingProxyType({}), copies: Mapping[str, Path] = MappingProxyType({})) -> Path:
+    batches = _windows(steps, config.classifier.n_frames, config.training.batch_size, config.training.seed, episodes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         classifier = StageClassifier(config, task)
@@ -120,7 +128,21 @@ def _fit(config: ClassifierConfig, task: TaskConfig, steps: Steps, episodes: NDA
         classifier.class_weights.copy_(torch.from_numpy(weights))
     return fit(classifier, batches, None, Run(
         folder=folder, kind="classifier", training=config.training, logging=config.logging, ema=config.ema,
-        texts={CONFIG: config_text(config), TASK: task_text(task)}, fingerprint=steps.fingerprint, copies=copies))
+        texts={CONFIG: config_text(config), TASK: task_text(task), **texts}, fingerprint=steps.fingerprint,
+        copies=copies))
+
+
+def _tell(content: Mapping[str, Any]) -> None:
+    log.info("held-out folds: macro F1 %.3f, %.0f %% of the stage changes within 2 ticks", content["macro_f1"],
+             100 * content["share_within_2_ticks"])
+    for name, scores in content["stages"].items():
+        log.info("stage %s: precision %s, recall %s, F1 %s of %d frames", name,
+                 *("-" if scores[what] is None else f"{scores[what]:.3f}" for what in ("precision", "recall", "f1")),
+                 scores["support"])
+    found = content["calibration"]
+    log.info("temperature %.2f: confidence is off by %.3f (%.3f without), log loss %.3f (%.3f without)",
+             found[TEMPERATURE], found["expected_calibration_error"],
+             found["expected_calibration_error_uncalibrated"], found["log_loss"], found["log_loss_uncalibrated"])
 
 
 def _write_held_out(folder: Path, logits: NDArray[np.float32], fingerprint: str) -> Path:

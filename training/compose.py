@@ -22,7 +22,8 @@ from ladle.errors import ConfigError
 from training.schema import AnyConfig, config_text, did_you_mean, known_keys, parse_config
 
 HYDRA_KEY = "hydra"
-PATH_KEYS = ("task.dataset_path", "task.name", "training.output_dir", "training.path_classifier_state_dict")
+PATH_KEYS = ("task.dataset_path", "task.name", "training.output_dir", "training.path_classifier_state_dict",
+             "encoder.pretrained", "data.cache_dir")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Batches gathered straight from memory: only the observed frames are touched, and they stay uint8.
+"""Batches gathered from arrays: only the observed frames are touched, and they stay uint8.
 
 There are no loader workers: for data in memory they cost more than the gather itself.
 """
@@ -17,14 +17,15 @@ from ladle.errors import ConfigError, LabelError
 from ladle.replay_buffer import ReplayBuffer
 from ladle.task import TaskConfig, task_from_text
 from training.batch import Batch
-from training.features import ActionCodec, low_dim_features, network_image
-from training.schema import ObservationSection
+from training.features import ActionCodec, low_dim_features
+from training.frames import FrameSource, ZarrFrames, grouped_order, load_frames
+from training.schema import DataSection, ObservationSection
 from training.windows import WindowIndex
 
 LABEL_KEY = "label"
 ACTION_KEY = "action"
+MASS_KEY = "mass"
 SHARED_WITH_THE_TASK = ("name", "rate_hz", "frames", "action", "stages")
-READ_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,22 @@ class Steps:
     """The parts of a replay buffer that a network uses, in memory, one row per step.
 
     Attributes:
-        images: key -> (N, H, W, 3) uint8 at the network's size.
+        images: key -> (N, H, W, C) uint8 at the network's size.
         low_dim: key -> (N, D) float32.
         stages: (N,) int64 or None.
         action: (N, Da) float32 as the network sees it, or None.
+        mass_g: (N,) float32 final mass of each step's episode, or None.
         episode_ends: (E,) exclusive ends.
         fingerprint: of the data, to recognise it again.
     """
 
-    images: dict[str, NDArray[np.uint8]]
+    images: dict[str, FrameSource]
     low_dim: dict[str, NDArray[np.float32]]
     episode_ends: NDArray[np.int64]
     fingerprint: str
     stages: NDArray[np.int64] | None = None
     action: NDArray[np.float32] | None = None
+    mass_g: NDArray[np.float32] | None = None
 
     @property
     def n_steps(self) -> int:
@@ -56,6 +59,12 @@ class Steps:
     def n_episodes(self) -> int:
         """E."""
         return len(self.episode_ends)
+
+    @property
+    def visiting_order(self) -> str:
+        """How windows are visited where that follows from the storage; empty for any order."""
+        found = _grouping(self)
+        return "" if found is None else f"groups of {found[1]} chunks of {found[0]} rows"
 
     def with_stages(self, stages: NDArray[np.int64] | None) -> Steps:
         """The same steps with other stages."""
@@ -92,21 +101,16 @@ def reads_pose(observations: ObservationSection, task: TaskConfig | None) -> boo
     return any(item.kind == "pose" for item in (*observations.low_dim, *parts))
 
 
-def load_steps(buffer: ReplayBuffer, observations: ObservationSection, codec: ActionCodec | None) -> Steps:
-    """Read what is needed into memory; images are brought to the network's size chunk by chunk."""
-    images: dict[str, NDArray[np.uint8]] = {}
-    for spec in observations.images:
-        source = buffer[spec.key]
-        frames = np.empty((buffer.n_steps, spec.height_px, spec.width_px, 3), np.uint8)
-        for start in range(0, buffer.n_steps, READ_ROWS):
-            chunk = np.asarray(source[start:start + READ_ROWS])
-            for i, frame in enumerate(chunk):
-                frames[start + i] = network_image(frame, spec)
-        images[spec.key] = frames
+def load_steps(buffer: ReplayBuffer, observations: ObservationSection, codec: ActionCodec | None,
+               mass: bool = False, data: DataSection | None = None) -> Steps:
+    """Read what is needed: vectors into memory, frames to where the section keeps them (default: as it fits)."""
     low_dim = {spec.key: low_dim_features(np.asarray(buffer[spec.key][:]), spec) for spec in observations.low_dim}
     action = None if codec is None else codec.encode(np.asarray(buffer[ACTION_KEY][:]))
-    _refuse_non_finite({**low_dim, **({} if action is None else {ACTION_KEY: action})}, buffer)
-    return Steps(images=images, low_dim=low_dim, episode_ends=buffer.episode_ends, action=action,
+    mass_g = np.asarray(buffer[MASS_KEY][:], np.float32).reshape(-1) if mass else None
+    _refuse_non_finite({**low_dim, **({} if action is None else {ACTION_KEY: action}),
+                        **({} if mass_g is None else {MASS_KEY: mass_g[:, None]})}, buffer)
+    images = load_frames(buffer, observations.images, data or DataSection())
+    return Steps(images=images, low_dim=low_dim, episode_ends=buffer.episode_ends, action=action, mass_g=mass_g,
                  fingerprint=data_fingerprint(buffer))
 
 
@@ -138,7 +142,8 @@ def data_fingerprint(buffer: ReplayBuffer) -> str:
 class WindowBatches:
     """Batches of windows, a pure function of the step: resuming needs no state.
 
-    Every epoch visits every window once in a fresh order; a batch may straddle two epochs.
+    Every epoch visits every window once in a fresh order; a batch may straddle two epochs. Compressed frames are
+    visited in groups of chunks, so that each is decompressed about once an epoch.
     """
 
     steps: Steps
@@ -171,12 +176,13 @@ class WindowBatches:
         flat, shape = observed.reshape(-1), observed.shape
         steps = self.steps
         return Batch(
-            images={key: torch.from_numpy(np.take(frames, flat, axis=0)).view(*shape, *frames.shape[1:])
+            images={key: torch.from_numpy(np.asarray(frames.take(flat, axis=0))).view(*shape, *frames.shape[1:])
                     for key, frames in steps.images.items()},
             low_dim={key: torch.from_numpy(values[observed]) for key, values in steps.low_dim.items()},
             stage=None if steps.stages is None else torch.from_numpy(steps.stages[observed[:, -1]]),
             action=None if steps.action is None
             else torch.from_numpy(steps.action[self.index.steps(windows, 0, self.horizon)]),
+            mass_g=None if steps.mass_g is None else torch.from_numpy(steps.mass_g[observed[:, -1]]),
         )
 
     def chunks(self, windows: Sequence[int] | NDArray[np.int64]) -> list[Batch]:
@@ -188,9 +194,23 @@ class WindowBatches:
         if epoch not in self._orders:
             for old in [number for number in self._orders if number < epoch - 1]:
                 del self._orders[old]
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.index))
-            self._orders[epoch] = order.astype(np.int64)
+            self._orders[epoch] = self._new_order(np.random.default_rng([self.seed, epoch]))
         return self._orders[epoch]
+
+    def _new_order(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        grouping = _grouping(self.steps)
+        if grouping is None:
+            return rng.permutation(len(self.index)).astype(np.int64)
+        first_rows = self.index.steps(np.arange(len(self.index)), 0, 1)[:, 0]
+        return grouped_order(first_rows, *grouping, rng)
+
+
+def _grouping(steps: Steps) -> tuple[int, int] | None:
+    """Rows of a chunk and chunks that are kept, where frames are compressed."""
+    compressed = [frames for frames in steps.images.values() if isinstance(frames, ZarrFrames)]
+    if not compressed:
+        return None
+    return max(frames.rows_per_chunk for frames in compressed), min(frames.capacity for frames in compressed)
 
 
 def _refuse_non_finite(arrays: dict[str, NDArray[np.float32]], buffer: ReplayBuffer) -> None:

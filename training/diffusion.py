@@ -1,40 +1,50 @@
-"""DDPM training targets and DDIM sampling, in torch alone so that a robot needs no diffusers.
+"""DDPM training targets, DDPM and DDIM sampling, in torch alone so that a robot needs no diffusers.
 
 Ho et al. 2020 (arXiv:2006.11239), Nichol and Dhariwal 2021 (arXiv:2102.09672, squared-cosine schedule),
-Song et al. 2020 (arXiv:2010.02502, DDIM with eta 0). A test holds both against diffusers.
+Song et al. 2020 (arXiv:2010.02502, DDIM with eta 0). A test holds all of it against diffusers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ladle.errors import ConfigError
 
+Schedule = Literal["squared_cosine", "linear"]
+Prediction = Literal["epsilon", "sample"]
+Network = Callable[[Tensor, Tensor], Tensor]
+"""(sample (B, T, D), steps (B,)) -> what the network predicts, (B, T, D)."""
+
+LARGEST_BETA = 0.999
+LINEAR_BETAS = (1e-4, 0.02)  # first and last, Ho et al.
+SMALLEST_VARIANCE = 1e-20
+
 
 class NoiseSchedule(nn.Module):
-    """Squared-cosine schedule ("squaredcos_cap_v2") over n_steps, betas capped at 0.999."""
+    """Noise levels over n_steps, and the samplers that go back along them."""
 
     alphas_cumprod: Tensor
 
-    def __init__(self, n_steps: int) -> None:
+    def __init__(self, n_steps: int, schedule: Schedule = "squared_cosine", prediction: Prediction = "epsilon") -> None:
         super().__init__()
-
-        def alpha_bar(u: float) -> float:
-            return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
-
-        betas = [min(1 - alpha_bar((i + 1) / n_steps) / alpha_bar(i / n_steps), 0.999) for i in range(n_steps)]
-        alphas_cumprod = torch.cumprod(1.0 - torch.tensor(betas, dtype=torch.float32), dim=0)
-        self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
+        betas = _cosine_betas(n_steps) if schedule == "squared_cosine" else torch.linspace(*LINEAR_BETAS, n_steps)
+        self.register_buffer("alphas_cumprod", torch.cumprod(1.0 - betas, dim=0), persistent=False)
         self.n_steps = n_steps
+        self._predicts_noise = prediction == "epsilon"
 
     def add_noise(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """Noised sample: clean and noise (B, T, D), steps (B,) in 0..n_steps-1 -> (B, T, D)."""
         alpha = self.alphas_cumprod[steps].view(-1, *([1] * (clean.dim() - 1)))
         return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+
+    def target(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """What the network is trained to predict."""
+        return noise if self._predicts_noise else clean
 
     def sampling_steps(self, n_samples: int) -> list[int]:
         """Descending training steps that a sampler with n_samples evaluations visits ("leading" spacing)."""
@@ -44,32 +54,51 @@ class NoiseSchedule(nn.Module):
         ratio = self.n_steps // n_samples
         return [i * ratio for i in range(n_samples)][::-1]
 
-    def ddim(self, predict_noise: Callable[[Tensor, Tensor], Tensor], noise: Tensor, n_samples: int) -> Tensor:
-        """Deterministic DDIM: noise (B, T, D), predict_noise(sample, steps (B,)) -> clean sample (B, T, D)."""
-        sample, ratio = noise, self.n_steps // n_samples
-        alphas = self.alphas_cumprod.tolist()
-        for step in self.sampling_steps(n_samples):
-            alpha, previous = alphas[step], alphas[step - ratio] if step >= ratio else 1.0
-            steps = torch.full((len(sample),), step, device=sample.device, dtype=torch.long)
-            epsilon = predict_noise(sample, steps)
-            clean = ((sample - math.sqrt(1 - alpha) * epsilon) / math.sqrt(alpha)).clamp_(-1.0, 1.0)
-            sample = math.sqrt(previous) * clean + math.sqrt(1 - previous) * epsilon
+    def ddim(self, network: Network, noise: Tensor, n_samples: int) -> Tensor:
+        """Deterministic DDIM: noise (B, T, D) -> clean sample (B, T, D)."""
+        sample = noise
+        for step, bar, bar_previous in self._levels(n_samples):
+            clean, epsilon = self._split(network, sample, step, bar)
+            sample = math.sqrt(bar_previous) * clean + math.sqrt(1 - bar_previous) * epsilon
         return sample
 
-    def ddpm(self, predict_noise: Callable[[Tensor, Tensor], Tensor], noise: Tensor,
-             generator: torch.Generator | None = None) -> Tensor:
-        """Ancestral sampling over all steps ("fixed_small" variance): noise (B, T, D) -> clean sample (B, T, D)."""
-        sample, alphas = noise, self.alphas_cumprod.tolist()
-        for step in range(self.n_steps - 1, -1, -1):
-            bar, bar_previous = alphas[step], alphas[step - 1] if step > 0 else 1.0
+    def ddpm(self, network: Network, noise: Tensor, n_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """Ancestral sampling ("fixed_small" variance): noise (B, T, D) -> clean sample (B, T, D).
+
+        The fresh noise of each step is drawn on the generator's device.
+        """
+        sample = noise
+        source = noise.device if generator is None else generator.device
+        for step, bar, bar_previous in self._levels(n_samples):
             alpha = bar / bar_previous
-            steps = torch.full((len(sample),), step, device=sample.device, dtype=torch.long)
-            epsilon = predict_noise(sample, steps)
-            clean = ((sample - math.sqrt(1 - bar) * epsilon) / math.sqrt(bar)).clamp_(-1.0, 1.0)
+            clean, _ = self._split(network, sample, step, bar)
             sample = (math.sqrt(bar_previous) * (1 - alpha) / (1 - bar) * clean
                       + math.sqrt(alpha) * (1 - bar_previous) / (1 - bar) * sample)
             if step > 0:
-                variance = max((1 - bar_previous) / (1 - bar) * (1 - alpha), 1e-20)
-                fresh = torch.randn(sample.shape, generator=generator, device=sample.device)
+                variance = max((1 - bar_previous) / (1 - bar) * (1 - alpha), SMALLEST_VARIANCE)
+                fresh = torch.randn(sample.shape, generator=generator, device=source).to(sample.device)
                 sample = sample + math.sqrt(variance) * fresh
         return sample
+
+    def _levels(self, n_samples: int) -> Iterator[tuple[int, float, float]]:
+        """Each visited step with the share of signal there and at the next visited one."""
+        alphas, ratio = self.alphas_cumprod.tolist(), self.n_steps // n_samples
+        for step in self.sampling_steps(n_samples):
+            yield step, alphas[step], alphas[step - ratio] if step >= ratio else 1.0
+
+    def _split(self, network: Network, sample: Tensor, step: int, bar: float) -> tuple[Tensor, Tensor]:
+        """Clean part, kept within [-1, 1], and noise of a sample."""
+        predicted = network(sample, torch.full((len(sample),), step, device=sample.device, dtype=torch.long))
+        if self._predicts_noise:
+            return ((sample - math.sqrt(1 - bar) * predicted) / math.sqrt(bar)).clamp_(-1.0, 1.0), predicted
+        clean = predicted.clamp(-1.0, 1.0)
+        return clean, (sample - math.sqrt(bar) * predicted) / math.sqrt(1 - bar)
+
+
+def _cosine_betas(n_steps: int) -> Tensor:
+    """ "squaredcos_cap_v2"."""
+    def alpha_bar(u: float) -> float:
+        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    betas = [min(1 - alpha_bar((i + 1) / n_steps) / alpha_bar(i / n_steps), LARGEST_BETA) for i in range(n_steps)]
+    return torch.tensor(betas, dtype=torch.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import cv2
@@ -12,25 +12,55 @@ from numpy.typing import NDArray
 from ladle.errors import ConfigError, ObservationError
 from ladle.pose import quaternion_from_rotation_6d, rotation_6d_from_quaternion
 from ladle.task import ActionPartConfig, TaskConfig
-from training.schema import ImageInput, LowDimInput
+from training.model_schema import ImageInput, LowDimInput
+
+
+def network_frames(streams: Mapping[str, NDArray[np.generic]], spec: ImageInput) -> NDArray[np.uint8]:
+    """Frames (N, H, W, 3) of the input's streams -> (N, height_px, width_px, spec.channels)."""
+    frames = np.empty((len(streams[spec.key]), spec.height_px, spec.width_px, spec.channels), np.uint8)
+    for i, image in enumerate(streams[spec.key]):
+        frames[i, ..., :3] = network_image(image, spec)
+    if spec.depth_key is not None:
+        for i, view in enumerate(streams[spec.depth_key]):
+            frames[i, ..., 3] = _network_depth(view, spec)
+    return frames
 
 
 def network_image(image: NDArray[np.generic], spec: ImageInput) -> NDArray[np.uint8]:
     """RGB (H, W, 3), uint8 or float in 0..255, -> uint8 (height_px, width_px, 3): cropped, averaged over areas."""
     if image.ndim != 3 or image.shape[2] != 3:
         raise ObservationError(f"{spec.key}: expected an RGB image (H, W, 3), got shape {image.shape}")
-    if (crop := spec.crop) is not None:
-        bottom, right = crop.top_px + crop.height_px, crop.left_px + crop.width_px
-        if bottom > image.shape[0] or right > image.shape[1]:
-            raise ObservationError(f"{spec.key}: the crop ends at row {bottom}, column {right}, but the image is "
-                                   f"{image.shape[0]} high and {image.shape[1]} wide")
-        image = image[crop.top_px:bottom, crop.left_px:right]
+    image = _cropped(image, spec.key, spec)
     if image.dtype != np.uint8:
         image = np.clip(np.rint(image.astype(np.float32)), 0, 255).astype(np.uint8)
+    return _resized(cast("NDArray[np.uint8]", image), spec, cv2.INTER_AREA)
+
+
+def _network_depth(view: NDArray[np.generic], spec: ImageInput) -> NDArray[np.uint8]:
+    """8-bit depth view (H, W) or (H, W, 3) -> (height_px, width_px): nearest pixel, an average is no depth."""
+    if view.dtype != np.uint8 or view.ndim not in (2, 3):
+        raise ObservationError(f"{spec.depth_key}: expected an 8-bit depth view (H, W) or (H, W, 3), got {view.dtype} "
+                               f"of shape {view.shape}; name the view, not the ticks")
+    plane = view if view.ndim == 2 else view[..., 0]
+    plane = np.ascontiguousarray(_cropped(plane, str(spec.depth_key), spec))
+    return _resized(cast("NDArray[np.uint8]", plane), spec, cv2.INTER_NEAREST)
+
+
+def _cropped(image: NDArray[np.generic], key: str, spec: ImageInput) -> NDArray[np.generic]:
+    if (crop := spec.crop) is None:
+        return image
+    bottom, right = crop.top_px + crop.height_px, crop.left_px + crop.width_px
+    if bottom > image.shape[0] or right > image.shape[1]:
+        raise ObservationError(f"{key}: the crop ends at row {bottom}, column {right}, but the image is "
+                               f"{image.shape[0]} high and {image.shape[1]} wide")
+    return image[crop.top_px:bottom, crop.left_px:right]
+
+
+def _resized(image: NDArray[np.uint8], spec: ImageInput, interpolation: int) -> NDArray[np.uint8]:
     if image.shape[:2] == (spec.height_px, spec.width_px):
-        return cast("NDArray[np.uint8]", image)
+        return image
     size = (spec.width_px, spec.height_px)
-    return np.asarray(cv2.resize(cast(Any, image), size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(cast(Any, image), size, interpolation=interpolation), np.uint8)
 
 
 def low_dim_features(values: NDArray[np.generic], spec: LowDimInput) -> NDArray[np.float32]:
@@ -62,6 +92,13 @@ class ActionCodec:
     def width(self) -> int:
         """Channels inside the network."""
         return sum(self._inner)
+
+    @property
+    def columns(self) -> dict[str, slice]:
+        """Where each part lies among the channels."""
+        ends = np.cumsum(self._inner).tolist()
+        return {part.name: slice(end - width, end)
+                for part, width, end in zip(self._parts, self._inner, ends, strict=True)}
 
     @property
     def fixed(self) -> NDArray[np.bool_]:

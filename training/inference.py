@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from ladle.errors import CheckpointError, ObservationError
 from ladle.hysteresis import StageFilter
-from ladle.policy import ActionChunk, ObservationWindow
+from ladle.policy import ActionChunk, Guidance, ObservationWindow
 from ladle.task import TaskConfig
 from training.batch import Batch, usable_device
-from training.checkpoint import EMA, open_checkpoint
+from training.checkpoint import EMA, Checkpoint, open_checkpoint
 from training.classifier_loading import load_classifier, refuse_other_stages
-from training.features import ActionCodec, low_dim_features, network_image
+from training.features import ActionCodec, low_dim_features, network_frames
 from training.policy import DiffusionPolicy, StageClassifier
 from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
 
@@ -30,6 +31,7 @@ def load_policy(
     *,
     task: TaskConfig | None = None,
     blind: bool = False,
+    guidance: Guidance | None = None,
 ) -> CheckpointPolicy:
     """Build a policy from its checkpoint folder or run folder.
 
@@ -38,22 +40,18 @@ def load_policy(
             which its checkpoint holds.
         task: what the robot is set up for; a checkpoint for something else is refused.
         blind: see black images only (the control experiment).
+        guidance: a mass to ask for; can be changed later with `guide`.
 
     Raises:
-        CheckpointError: damaged, of another kind, or for another task. ConfigError: no such device here.
+        CheckpointError: damaged, of another kind, for another task, or not trained with the mass that is asked for.
+        ConfigError: no such device here.
     """
     usable_device(device)
     opened = open_checkpoint(checkpoint, "policy")
     config, trained_for = opened.config(PolicyConfig), opened.task
     if task is not None:
         refuse_other_task(opened.folder, trained_for, task)
-    network = DiffusionPolicy(config, trained_for)
-    try:
-        network.load_state_dict(opened.tensors(EMA))
-    except RuntimeError as error:
-        raise CheckpointError(f"{opened.folder}: the weights do not fit its config.yaml "
-                              f"({' '.join(str(error).split())[:200]}); copy the checkpoint again") from error
-    network.eval().requires_grad_(False).to(device)
+    network = load_network(opened, config, device)
     stages = None
     if network.n_stages:
         source = Path(classifier) if classifier is not None else opened.folder / EMBEDDED_CLASSIFIER
@@ -61,11 +59,32 @@ def load_policy(
             raise CheckpointError(f"checkpoint {opened.folder} reads a stage but holds no classifier; name one "
                                   "(--path-classifier)")
         stages = StageEstimator.from_checkpoint(source, trained_for, device)
-    return CheckpointPolicy(network, config, trained_for, stages, device, blind)
+    policy = CheckpointPolicy(network, config, trained_for, stages, device, blind)
+    policy.guide(guidance)
+    return policy
+
+
+def load_network(opened: Checkpoint, config: PolicyConfig, device: str) -> DiffusionPolicy:
+    """The averaged weights of a checkpoint in their network, ready to sample.
+
+    Raises:
+        CheckpointError: the weights are not those of the configuration.
+    """
+    network = DiffusionPolicy(config, opened.task)
+    try:
+        network.load_state_dict(opened.tensors(EMA))
+    except RuntimeError as error:
+        raise CheckpointError(f"{opened.folder}: the weights do not fit its config.yaml "
+                              f"({' '.join(str(error).split())[:200]}); copy the checkpoint again") from error
+    return network.eval().requires_grad_(False).to(device)
 
 
 class StageEstimator:
-    """The classifier with its hysteresis: every tick that a window newly brings is decided once, in order."""
+    """The classifier with its hysteresis: every tick that a window newly brings is decided once, in order.
+
+    A classifier that looks at several frames is given those of earlier windows too; before an episode's first frame
+    that frame repeats, as in training.
+    """
 
     def __init__(self, classifier: StageClassifier, config: ClassifierConfig, task: TaskConfig, device: str) -> None:
         assert task.stages is not None
@@ -73,7 +92,9 @@ class StageEstimator:
         self._classifier, self._device = classifier, device
         self._filter = StageFilter(task.stages.hysteresis_ticks)
         self._half_period_s = task.period_s / 2
-        self._last_s: float | None = None
+        self._reach_s = (classifier.n_frames - 0.5) * task.period_s
+        self._seen: list[tuple[float, torch.Tensor]] = []  # time and features (F,) of the last n_frames ticks
+        self._logits: torch.Tensor | None = None
 
     @classmethod
     def from_checkpoint(cls, path: Path, task: TaskConfig, device: str) -> StageEstimator:
@@ -85,25 +106,33 @@ class StageEstimator:
     def reset(self) -> None:
         """Forget the episode."""
         self._filter.reset()
-        self._last_s = None
+        self._seen.clear()
 
     def update(self, window: ObservationWindow, blind: bool) -> tuple[int, NDArray[np.float64]]:
-        """The stage that holds now, and the probabilities (n_stages,) of the newest observation."""
-        if self._last_s is not None and window.time_s < self._last_s:
+        """The stage that holds now, and the calibrated probabilities (n_stages,) of the newest observation."""
+        if self._seen and window.time_s < self._seen[-1][0]:
             self.reset()  # time ran backwards: another episode
-        logits = self._classifier.logits(make_batch(window, self.observations, self._device, blind))[0]
-        decisions = logits.argmax(dim=-1).tolist()
-        for time_s, decision in zip(window.observation_times_s.tolist(), decisions, strict=True):
-            if self._last_s is None or time_s > self._last_s + self._half_period_s:
-                self._filter.update(int(decision))
-                self._last_s = time_s
+        features = self._classifier.features(make_batch(window, self.observations, self._device, blind))[0]
+        for time_s, feature in zip(window.observation_times_s.tolist(), features, strict=True):
+            if not self._seen or time_s > self._seen[-1][0] + self._half_period_s:
+                self._logits = self._decide(time_s, feature)
+                self._filter.update(int(self._logits.argmax()))
         stage = self._filter.stage
         assert stage is not None
-        return stage, logits[-1].softmax(dim=-1).double().cpu().numpy()
+        assert self._logits is not None
+        return stage, self._classifier.probabilities(self._logits).double().cpu().numpy()
+
+    def _decide(self, time_s: float, feature: torch.Tensor) -> torch.Tensor:
+        """Logits (n_stages,) of the tick that is next; after a gap nothing from before it counts."""
+        n_frames = self._classifier.n_frames
+        self._seen = [*(item for item in self._seen if item[0] > time_s - self._reach_s), (time_s, feature)][-n_frames:]
+        features = [item[1] for item in self._seen]
+        features = [features[0]] * (n_frames - len(features)) + features
+        return self._classifier.classify(torch.stack(features)[None])[0]
 
 
 class CheckpointPolicy:
-    """Satisfies `ladle.policy.Policy`.
+    """Satisfies `ladle.policy.Policy` and `GuidedPolicy`.
 
     Attributes:
         task: what it was trained for.
@@ -116,11 +145,22 @@ class CheckpointPolicy:
         self.task, self.config = task, config
         self.n_obs_steps, self.n_action_steps, self.horizon = config.n_obs_steps, config.n_action_steps, config.horizon
         sections = [config.observations, *([stages.observations] if stages else [])]
-        self.observation_keys = tuple(sorted({spec.key for section in sections
-                                              for spec in (*section.images, *section.low_dim)}))
+        self.observation_keys = tuple(sorted({key for section in sections for key in section.keys}))
         self._network, self._stages, self._device, self._blind = network, stages, device, blind
         self._codec = ActionCodec(task)
         self._generator = torch.Generator().manual_seed(0)
+        self._guidance: Guidance | None = None
+
+    def guide(self, guidance: Guidance | None) -> None:
+        """From the next prediction on, ask for a mass; None asks for none.
+
+        Raises:
+            CheckpointError: the policy was not told the mass in its training.
+        """
+        if guidance is not None and self._network.mass is None:
+            raise CheckpointError(f"a mass of {guidance.target_mass_g:g} g is asked of a policy that was trained "
+                                  "without the mass; train one with mass.condition=true, or ask for none")
+        self._guidance = guidance
 
     def reset(self, seed: int) -> None:
         """Forget the last episode; the noise of the next one comes from the seed."""
@@ -146,7 +186,11 @@ class CheckpointPolicy:
         self._check(window)
         stage, probabilities = self._stages.update(window, self._blind) if self._stages else (None, None)
         batch = make_batch(window, self.config.observations, self._device, self._blind, stage)
-        actions = self._network.sample(batch, self._generator)[0, self.n_obs_steps - 1:].cpu().numpy()
+        if self._guidance is not None:
+            batch = replace(batch, mass_g=torch.tensor([self._guidance.target_mass_g], device=self._device))
+        weight = self._guidance.weight if self._guidance else 1.0
+        sampled = self._network.sample(batch, self._generator, weight)
+        actions = sampled[0, self.n_obs_steps - 1:].cpu().numpy()
         times_s = window.time_s + self.task.period_s * np.arange(1, len(actions) + 1, dtype=np.float64)
         return ActionChunk(observation_time_s=window.time_s, times_s=times_s, parts=self._codec.decode(actions),
                            stage=stage, stage_probabilities=probabilities)
@@ -170,7 +214,7 @@ def make_batch(window: ObservationWindow, observations: ObservationSection, devi
     """A window as a batch of one, by the same functions as in training."""
     images: dict[str, torch.Tensor] = {}
     for spec in observations.images:
-        frames = np.stack([network_image(frame, spec) for frame in window.streams[spec.key]])
+        frames = network_frames(window.streams, spec)
         images[spec.key] = _tensor(np.zeros_like(frames) if blind else frames, device)
     low_dim = {spec.key: _tensor(low_dim_features(np.asarray(window.streams[spec.key]), spec), device)
                for spec in observations.low_dim}

@@ -28,7 +28,11 @@ class LimitsNormalizer(nn.Module):
 
     def fit(self, values: NDArray[np.floating], fixed: NDArray[np.bool_]) -> None:
         """Set scale and offset from values (N, D); channels where fixed (D,) is true are left untouched."""
-        lower, upper = values.min(axis=0).astype(np.float64), values.max(axis=0).astype(np.float64)
+        self.fit_limits(values.min(axis=0), values.max(axis=0), fixed)
+
+    def fit_limits(self, lower: NDArray[np.floating], upper: NDArray[np.floating], fixed: NDArray[np.bool_]) -> None:
+        """Set scale and offset from the smallest and largest value of each channel, (D,) each."""
+        lower, upper = lower.astype(np.float64), upper.astype(np.float64)
         spread = upper - lower
         still = spread < SMALLEST_RANGE
         scale = np.where(still, 1.0, 2.0 / np.where(still, 1.0, spread))

@@ -11,12 +11,14 @@ import yaml
 from torch import Tensor, nn
 
 from ladle.errors import ConfigError
+from ladle.task import task_text
 from training.checkpoint import CONFIG, EMA, LATEST, META, TASK, TRAIN_STATE, Checkpoint, Kind, open_checkpoint
 from training.ema import Ema
+from training.schema import ClassifierConfig, PolicyConfig, config_text
 
 # Where a run runs and what it logs may change between two of its parts; what it computes may not.
 FREE_TRAINING_KEYS = ("device", "threads", "precision", "output_dir", "path_classifier_state_dict", "resume",
-                      "keep_top_k", "checkpoint_every")
+                      "keep_top_k", "checkpoint_every", "gradient_accumulation")
 
 
 def latest_checkpoint(checkpoints: Path, kind: Kind) -> Checkpoint | None:
@@ -39,7 +41,7 @@ def restore(last: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimize
     state = last.tensors(TRAIN_STATE)
     module.load_state_dict({name.removeprefix("module."): value for name, value in state.items()
                             if name.startswith("module.")})
-    parameters = list(module.parameters())
+    parameters = [value for group in optimizer.param_groups for value in group["params"]]
     entries: dict[int, dict[str, Any]] = {}
     for name, value in state.items():
         if name.startswith("optimizer."):
@@ -56,9 +58,13 @@ def refuse_other_run(last: Checkpoint, texts: Mapping[str, str], fingerprint: st
     """Raise ConfigError unless data, configuration and task are those of the checkpoint's run."""
     remedy = "choose another training.output_dir, or set training.resume=false"
     if last.meta["fingerprint"] != fingerprint:
-        raise ConfigError(f"{last.folder.parent.parent} holds a run on other data; {remedy}")
+        raise ConfigError(f"{last.folder.parent.parent} holds a run on other data, or on frames that are "
+                          f"stored otherwise (data.*); {remedy}")
+    # Parsed and written anew, an older configuration gains the keys that have come since, at their defaults.
+    config = last.config(PolicyConfig) if last.meta["kind"] == "policy" else last.config(ClassifierConfig)
+    there = {CONFIG: config_text(config), TASK: task_text(last.task)}
     for name in (CONFIG, TASK):
-        before, now = _what_matters(last.text(name)), _what_matters(texts[name])
+        before, now = _what_matters(there[name]), _what_matters(texts[name])
         changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
         if changed:
             key = changed[0]
@@ -69,7 +75,7 @@ def refuse_other_run(last: Checkpoint, texts: Mapping[str, str], fingerprint: st
 def _what_matters(text: str) -> dict[str, object]:
     flat = _flatten(yaml.safe_load(text), "")
     free = {f"training.{key}" for key in FREE_TRAINING_KEYS} | {"task.dataset_path"}
-    return {key: value for key, value in flat.items() if key not in free and not key.startswith("logging.")}
+    return {key: value for key, value in flat.items() if key not in free and not key.startswith(("logging.", "data."))}
 
 
 def _flatten(value: object, prefix: str) -> dict[str, object]:

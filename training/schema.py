@@ -8,17 +8,25 @@ from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from ladle.errors import ConfigError
-
-STRICT = ConfigDict(extra="forbid")
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+from training.model_schema import (
+    STRICT,
+    ActionSection,
+    Count,
+    DiffusionSection,
+    EncoderSection,
+    Index,
+    MassSection,
+    NotNegative,
+    ObservationSection,
+    Positive,
+    Share,
+    TransformerSection,
+    UnetSection,
+)
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -29,14 +37,27 @@ class TaskSection:
     dataset_path: str
 
 
+def _full_name(precision: object) -> object:
+    return PRECISION_NAMES.get(precision, precision) if isinstance(precision, str) else precision
+
+
+PRECISION_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+Precision = Annotated[Literal["auto", "float32", "bfloat16", "float16"], BeforeValidator(_full_name)]
+
+
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class TrainingSection:
     """How to train.
 
     Attributes:
         max_steps: budget in optimiser steps, so that results do not depend on the machine.
-        warmup_steps: the rate rises linearly over them, then falls to zero as a cosine.
-        precision: auto times both on the first batch and takes the faster one.
+        batch_size: of all processes together, all parts of gradient_accumulation included.
+        gradient_accumulation: parts of a process's share of the batch that are computed one after the other, which
+            takes less memory; a classifier's class weights are then averaged in each part.
+        schedule: what the rate does after the warm-up: down to zero at max_steps as a cosine or a line, or constant.
+        warmup_steps: the rate rises linearly over them.
+        precision: auto times float32 and bfloat16 on the first batch and takes the faster one; float16 needs CUDA.
+            bf16 and fp16 are other names.
         threads: torch threads; 0 times one against every core that this process may use (one wins when the
             others are busy).
         val_ratio: share of the episodes kept for validation.
@@ -52,12 +73,14 @@ class TrainingSection:
     seed: Index = 42
     device: str = "cpu"
     batch_size: Count = 64
+    gradient_accumulation: Count = 1
     learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 1e-6
     betas: tuple[Share, Share] = (0.95, 0.999)
+    schedule: Literal["cosine", "constant", "linear"] = "cosine"
     warmup_steps: Index = 100
     max_gradient_norm: Positive | None = 1.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     threads: Index = 0
     val_ratio: Share = 0.1
     val_windows: Count = 256
@@ -80,130 +103,51 @@ class LoggingSection:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class EmaSection:
-    """See training/ema.py."""
+    """See training/ema.py. Always on; max_decay 0 follows the weights at once, which is none."""
 
     power: Positive = 0.75
     max_decay: Share = 0.9999
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class CropSection:
-    """A part of the task's image, in its pixels."""
-
-    left_px: Index
-    top_px: Index
-    width_px: Count
-    height_px: Count
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class ImageInput:
-    """A colour camera of the task, cut to `crop` if there is one, then resized to this for the network."""
-
-    key: str
-    width_px: Count
-    height_px: Count
-    crop: CropSection | None = None
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class LowDimInput:
-    """A low-dimensional stream of the replay buffer.
+class DataSection:
+    """Where the frames lie while training; vectors and actions are always in memory.
 
     Attributes:
-        kind: pose (metres and quaternion, 9 channels inside the network) or vector (flattened).
-        shape: of one entry in the buffer.
-        columns: which entries of the flattened vector are used; null for all.
-        position_noise_m, rotation_noise_rad: standard deviations added in training. Poses only.
+        storage: ram; memmap (an uncompressed file under cache_dir); zarr (decompressed as they are needed, visited
+            in groups of chunks); auto takes the first of them that fits.
+        ram_limit_mb: what the frames may take in memory.
+        cache_dir: null takes the system's temporary folder.
     """
 
-    key: str
-    kind: Literal["pose", "vector"]
-    shape: tuple[Count, ...]
-    columns: tuple[Index, ...] | None = None
-    position_noise_m: NotNegative = 0.0
-    rotation_noise_rad: NotNegative = 0.0
-
-    @model_validator(mode="after")
-    def _pose_is_seven_wide(self) -> LowDimInput:
-        if self.kind == "pose" and (self.shape != (7,) or self.columns is not None):
-            raise ValueError(f"a pose has shape (7,) and no columns, got {self.shape} and {self.columns}")
-        if self.kind == "vector" and (self.position_noise_m or self.rotation_noise_rad):
-            raise ValueError("position_noise_m and rotation_noise_rad belong to poses")
-        return self
-
-    @property
-    def width(self) -> int:
-        """Channels inside the network."""
-        if self.kind == "pose":
-            return 9
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return count if self.columns is None else len(self.columns)
+    storage: Literal["auto", "ram", "memmap", "zarr"] = "auto"
+    ram_limit_mb: Count = 8192
+    cache_dir: str | None = None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
-class ObservationSection:
-    """What the network sees. stage: where the one-hot stage of a training window comes from.
-
-    classifier takes held-out folds with hysteresis, so that it errs as it will on the robot; labels takes the truth.
-    """
-
-    images: tuple[ImageInput, ...] = ()
-    low_dim: tuple[LowDimInput, ...] = ()
-    stage: Literal["none", "classifier", "labels"] = "none"
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> ObservationSection:
-        keys = [item.key for item in (*self.images, *self.low_dim)]
-        if not keys or len(set(keys)) != len(keys):
-            raise ValueError(f"observations need at least one image or low_dim, each key once; got {keys}")
-        return self
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class EncoderSection:
-    """Image encoder and augmentation.
+class RolloutSection:
+    """Episodes in the task's environment while training; their mean score then ranks the checkpoints.
 
     Attributes:
-        channels, strides: one entry per convolution.
-        keypoints: expected positions that the spatial softmax returns; two features each.
-        average_pool: give each channel's mean too: not only where something is, but whether.
-        shift_px: images are moved by up to so many pixels in training.
-        brightness: gain and offset vary by up to this share, colour balance by half of it.
+        every: optimiser steps between two rollouts, the last step always does one; 0 for none at all.
+        start: no rollouts before this step.
+        n_envs: environments, stepped together.
+        first_seed: of the first environment; the others follow.
+        max_steps: of an episode.
+        workers: processes that step environments; 0 takes one for each core that this process may use.
     """
 
-    channels: tuple[Count, ...] = (32, 64, 128, 128)
-    strides: tuple[Count, ...] = (2, 2, 2, 1)
-    keypoints: Count = 32
-    average_pool: bool = False
-    shift_px: Index = 4
-    brightness: Share = 0.15
+    every: Index = 0
+    start: Index = 0
+    n_envs: Count = 50
+    first_seed: Index = 100_000
+    max_steps: Count = 300
+    workers: Index = 0
 
-    @model_validator(mode="after")
-    def _same_length(self) -> EncoderSection:
-        if len(self.channels) != len(self.strides):
-            raise ValueError(f"channels {self.channels} and strides {self.strides} must have the same length")
-        return self
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class UnetSection:
-    """Conditional 1-D U-Net."""
-
-    down_dims: tuple[Count, ...] = (64, 128, 256)
-    kernel_size: Count = 5
-    groups: Count = 8
-    step_embedding: Count = 128
-
-
-@dataclass(frozen=True, config=STRICT, kw_only=True)
-class DiffusionSection:
-    """train_steps of the noise schedule; sample_steps of DDIM."""
-
-    train_steps: Count = 100
-    sample_steps: Count = 10
+    def due(self, step: int) -> bool:
+        """Whether a rollout follows after this many optimiser steps."""
+        return self.every > 0 and step >= self.start and step % self.every == 0
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -222,16 +166,28 @@ class PolicyConfig:
     n_action_steps: Count = 8
     pad_after: Index | None = None
     logging: LoggingSection = LoggingSection()
+    data: DataSection = DataSection()
     ema: EmaSection = EmaSection()
     encoder: EncoderSection = EncoderSection()
+    action: ActionSection = ActionSection()
+    mass: MassSection = MassSection()
+    rollout: RolloutSection = RolloutSection()
+    denoiser: Literal["unet", "transformer"] = "unet"
     unet: UnetSection = UnetSection()
+    transformer: TransformerSection = TransformerSection()
     diffusion: DiffusionSection = DiffusionSection()
 
     @model_validator(mode="after")
-    def _windows_fit(self) -> PolicyConfig:
+    def _parts_fit(self) -> PolicyConfig:
         if self.n_obs_steps - 1 + self.n_action_steps > self.horizon:
             raise ValueError(f"n_obs_steps {self.n_obs_steps} - 1 + n_action_steps {self.n_action_steps} must fit "
                              f"into horizon {self.horizon}")
+        self.encoder.check(self.observations.images)
+        low_dim = {item.key for item in self.observations.low_dim}
+        for item in self.action.relative:
+            if item.to not in low_dim:
+                raise ValueError(f"action part {item.part!r} is relative to {item.to!r}, which is not among "
+                                 f"observations.low_dim ({', '.join(sorted(low_dim)) or 'empty'})")
         return self
 
     @property
@@ -242,16 +198,24 @@ class PolicyConfig:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class ClassifierSection:
-    """n_folds: held-out folds by episode; class_weights: rare stages count more; hidden: width of the head."""
+    """How the stage is decided.
+
+    Attributes:
+        n_folds: held-out folds by episode.
+        class_weights: a stage counts by its inverse frequency, so that rare ones are not passed over.
+        hidden: width of the head.
+        n_frames: observations that are looked at; 1 judges each by itself, more see which way things move.
+    """
 
     n_folds: Count = 3
     class_weights: bool = True
     hidden: Count = 64
+    n_frames: Count = 1
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class ClassifierConfig:
-    """A stage classifier: one frame, and what else was sensed with it, to a stage."""
+    """A stage classifier: the last frame or frames, and what else was sensed with them, to a stage."""
 
     name: str
     task: TaskSection
@@ -259,8 +223,14 @@ class ClassifierConfig:
     observations: ObservationSection
     classifier: ClassifierSection = ClassifierSection()
     logging: LoggingSection = LoggingSection()
+    data: DataSection = DataSection()
     ema: EmaSection = EmaSection()
     encoder: EncoderSection = EncoderSection()
+
+    @model_validator(mode="after")
+    def _images_fit(self) -> ClassifierConfig:
+        self.encoder.check(self.observations.images)
+        return self
 
 
 AnyConfig = TypeVar("AnyConfig", PolicyConfig, ClassifierConfig)

@@ -14,10 +14,10 @@ from ladle.task import load_task
 from training.augment import shift_images, vary_light
 from training.ema import Ema
 from training.features import ActionCodec, low_dim_features
+from training.model_schema import LowDimInput
 from training.models.encoder import SpatialSoftmax
 from training.models.unet1d import ConditionalUnet1d
 from training.normalizer import LimitsNormalizer
-from training.schema import LowDimInput
 
 
 @pytest.mark.parametrize("horizon", [1, 5, 12, 16, 18])

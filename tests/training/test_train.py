@@ -14,7 +14,7 @@ import yaml
 
 from ladle.errors import ConfigError, LadleError, ReplayBufferError
 from training import loop
-from training.checkpoint import open_checkpoint
+from training.checkpoint import file_sha256, open_checkpoint
 from training.run_log import read_log
 from training.train import run
 
@@ -63,6 +63,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
 
 
+def test_a_killed_transformer_goes_on_too(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                          tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its dropout follows from the step, and each moment finds its parameter though the optimiser sorts them anew."""
+    chosen = ["denoiser=transformer", "transformer.layers=1", "transformer.width=16"]
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "whole", *chosen)
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        kill_at(7, patch)
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "killed", *chosen)
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "killed", *chosen)
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+
+
 def test_another_seed_gives_other_losses(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
                                          tiny_policy: Path, tmp_path: Path):
     """training.seed reaches the weights, the noise and the order of the windows."""
@@ -75,6 +87,22 @@ def test_a_folder_with_another_run_is_refused(tiny_overrides: list[str], scoop_b
     """Resuming with another learning rate would mix two runs; the error names the key."""
     with pytest.raises(ConfigError, match=r"training\.learning_rate=0\.001, this one has .*=0\.5"):
         start(tiny_overrides, scoop_buffer, tiny_classifier, tiny_policy.parents[1], "training.learning_rate=0.5")
+
+
+def test_a_run_from_before_a_key_existed_goes_on(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
+                                                  tiny_policy: Path, tmp_path: Path):
+    """What an older configuration does not say is at its default, which is no other run."""
+    shutil.copytree(tiny_policy.parents[1], tmp_path / "run", symlinks=True)
+    folder = (tmp_path / "run" / "checkpoints" / "latest").resolve()
+    older = yaml.safe_load((folder / "config.yaml").read_text())
+    del older["denoiser"], older["encoder"]["backbone"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(older))
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["sha256"]["config.yaml"] = file_sha256(folder / "config.yaml")
+    (folder / "meta.json").write_text(json.dumps(meta))
+    assert start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "run") == folder
+    with pytest.raises(ConfigError, match="holds a run with denoiser=unet, this one has denoiser=transformer"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "run", "denoiser=transformer")
 
 
 def test_a_finished_run_is_not_trained_again(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,

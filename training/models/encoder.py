@@ -1,13 +1,16 @@
-"""Image encoder: a small CNN with GroupNorm, then the expected position of each key point (spatial softmax)."""
+"""Image encoders: convolutions, then the expected position of each key point (spatial softmax), the mean, or both."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-CHANNELS_PER_GROUP = 16
+from training.model_schema import CHANNELS_PER_GROUP, EncoderSection
+from training.models.resnet import ResNet
+
+# Of the photographs that pretrained ResNets have seen, of channels in 0..1 (torchvision's documentation).
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class SpatialSoftmax(nn.Module):
@@ -35,28 +38,50 @@ class SpatialSoftmax(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """(B, 3, H, W) in [-1, 1] -> (B, features)."""
+    """(B, channels, H, W) in [-1, 1] -> (B, features)."""
 
-    def __init__(self, height_px: int, width_px: int, channels: Sequence[int], strides: Sequence[int],
-                 keypoints: int, average_pool: bool = False) -> None:
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int, height_px: int, width_px: int, config: EncoderSection) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        previous, height, width = 3, height_px, width_px
-        for count, stride in zip(channels, strides, strict=True):
-            kernel = 5 if previous == 3 else 3
-            layers += [
-                nn.Conv2d(previous, count, kernel, stride=stride, padding=kernel // 2),
-                nn.GroupNorm(max(1, count // CHANNELS_PER_GROUP), count),
-                nn.ReLU(inplace=True),
-            ]
-            previous, height, width = count, -(-height // stride), -(-width // stride)
-        self.convolutions = nn.Sequential(*layers)
-        self.pool = SpatialSoftmax(previous, keypoints, height, width)
-        self._average_pool = average_pool
-        self.features = 2 * keypoints + (previous if average_pool else 0)
+        if config.backbone == "small_cnn":
+            self.convolutions, outputs = _small_cnn(channels, config)
+        else:
+            self.convolutions = ResNet(config.backbone, channels)
+            outputs = self.convolutions.out_channels
+        with torch.no_grad():
+            height, width = self.convolutions(torch.zeros(1, channels, height_px, width_px)).shape[2:]
+        self.pool = SpatialSoftmax(outputs, config.keypoints, height, width) if config.keypoints else None
+        self._average_pool = config.average_pool
+        self.features = 2 * config.keypoints + (outputs if config.average_pool else 0)
+        self._as_photographs = config.pretrained is not None
+        if self._as_photographs:
+            depth = channels - 3
+            mean, deviation = (*IMAGENET_MEAN, *[0.5] * depth), (*IMAGENET_DEVIATION, *[0.5] * depth)
+            self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+            self.register_buffer("deviation", torch.tensor(deviation).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, features)."""
+        """(B, channels, H, W) -> (B, features)."""
+        if self._as_photographs:
+            images = ((images + 1) / 2 - self.mean) / self.deviation
         maps = self.convolutions(images)
-        positions = self.pool(maps)
-        return torch.cat([positions, maps.float().mean(dim=(2, 3))], dim=-1) if self._average_pool else positions
+        pieces = [] if self.pool is None else [self.pool(maps)]
+        if self._average_pool:
+            pieces.append(maps.float().mean(dim=(2, 3)))
+        return torch.cat(pieces, dim=-1)
+
+
+def _small_cnn(channels: int, config: EncoderSection) -> tuple[nn.Sequential, int]:
+    layers: list[nn.Module] = []
+    previous = channels
+    for level, (count, stride) in enumerate(zip(config.channels, config.strides, strict=True)):
+        kernel = 5 if level == 0 else 3
+        layers += [
+            nn.Conv2d(previous, count, kernel, stride=stride, padding=kernel // 2),
+            nn.GroupNorm(max(1, count // CHANNELS_PER_GROUP), count),
+            nn.ReLU(inplace=True),
+        ]
+        previous = count
+    return nn.Sequential(*layers), previous

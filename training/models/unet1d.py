@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from training.models.cpu_layers import Conv1d, Mish
+
 
 class StepEmbedding(nn.Module):
     """Sinusoidal embedding of the diffusion step, then a small MLP: (B,) -> (B, width)."""
@@ -31,8 +33,7 @@ class StepEmbedding(nn.Module):
 
 def conv_block(inputs: int, outputs: int, kernel: int, groups: int) -> nn.Sequential:
     """Convolution, GroupNorm, Mish at constant length."""
-    return nn.Sequential(nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2),
-                         nn.GroupNorm(groups, outputs), nn.Mish())
+    return nn.Sequential(Conv1d(inputs, outputs, kernel), nn.GroupNorm(groups, outputs), Mish())
 
 
 class FilmBlock(nn.Module):
@@ -42,7 +43,7 @@ class FilmBlock(nn.Module):
         super().__init__()
         self.first = conv_block(inputs, outputs, kernel, groups)
         self.second = conv_block(outputs, outputs, kernel, groups)
-        self.film = nn.Sequential(nn.Mish(), nn.Linear(condition, 2 * outputs))
+        self.film = nn.Sequential(Mish(), nn.Linear(condition, 2 * outputs))
         self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -53,10 +54,15 @@ class FilmBlock(nn.Module):
 
 
 class ConditionalUnet1d(nn.Module):
-    """Predicts the noise of an action sequence (B, T, Da) from the step and a condition (B, Dc)."""
+    """Denoises an action sequence (B, T, Da), told the step, a condition (B, Dc) and, where local_width is not zero,
+    one more for each element (B, T, Dl).
+
+    The local condition passes a block of its own and is added twice, where the sequence has its full length: after
+    the first block and after the last upsampling. (The original code means the second place too, but never gets there.)
+    """
 
     def __init__(self, action_width: int, condition_width: int, down_dims: Sequence[int], kernel_size: int,
-                 groups: int, step_embedding: int) -> None:
+                 groups: int, step_embedding: int, local_width: int = 0) -> None:
         super().__init__()
         self.step_embedding = StepEmbedding(step_embedding)
         condition = step_embedding + condition_width
@@ -78,16 +84,22 @@ class ConditionalUnet1d(nn.Module):
             self.up.append(nn.ModuleList([block(2 * outputs, inputs), block(inputs, inputs), grow]))
         self.out = nn.Sequential(conv_block(down_dims[0], down_dims[0], kernel_size, groups),
                                  nn.Conv1d(down_dims[0], action_width, 1))
+        if local_width:
+            self.local = nn.ModuleList([block(local_width, down_dims[0]), block(local_width, down_dims[0])])
         self.stride = 2 ** (len(down_dims) - 1)
 
-    def forward(self, actions: Tensor, steps: Tensor, condition: Tensor) -> Tensor:
-        """(B, T, Da), (B,), (B, Dc) -> noise (B, T, Da). A T that the levels cannot halve is padded here."""
+    def forward(self, actions: Tensor, steps: Tensor, condition: Tensor, local: Tensor | None = None) -> Tensor:
+        """(B, T, Da), (B,), (B, Dc), (B, T, Dl) -> (B, T, Da). A T that the levels cannot halve is padded here."""
         length = actions.shape[1]
-        x = F.pad(actions.transpose(1, 2), (0, -length % self.stride), mode="replicate")
+        x = self._padded(actions)
         condition = torch.cat([self.step_embedding(steps), condition], dim=-1)
+        added = [] if local is None else [block(self._padded(local), condition) for block in self.local]
         skips: list[Tensor] = []
-        for first, second, shrink in self.down:  # type: ignore[misc]
-            x = second(first(x, condition), condition)
+        for level, (first, second, shrink) in enumerate(self.down):  # type: ignore[misc]
+            x = first(x, condition)
+            if added and level == 0:
+                x = x + added[0]
+            x = second(x, condition)
             skips.append(x)
             x = shrink(x)
         for block in self.middle:
@@ -95,4 +107,10 @@ class ConditionalUnet1d(nn.Module):
         for first, second, grow in self.up:  # type: ignore[misc]
             x = torch.cat([x, skips.pop()], dim=1)
             x = grow(second(first(x, condition), condition))
+        if added:
+            x = x + added[1]
         return self.out(x)[..., :length].transpose(1, 2)
+
+    def _padded(self, sequence: Tensor) -> Tensor:
+        """(B, T, D) -> (B, D, T'): the last element repeats up to a length that the levels can halve."""
+        return F.pad(sequence.transpose(1, 2), (0, -sequence.shape[1] % self.stride), mode="replicate")

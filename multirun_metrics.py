@@ -1,0 +1,3 @@
+from app.multirun_metrics import main
+
+main()

@@ -1,0 +1,3 @@
+from app.multirun import main
+
+main()
