@@ -31,6 +31,7 @@ CAMERA_DELAY_NS = 12_000_000
 JOINTS_DELAY_NS = 500_000
 STAMP_AT = 4  # both of the CDR encapsulation and of ROS 1's seq, four bytes come before the stamp
 
+MIDDLE_RAD = np.array([0.0, -0.4, 0.0, -2.2, 0.0, 1.8, 0.8])  # a Panda's usual posture, far from its limits
 JOINT_NAMES = tuple(f"panda_joint{n}" for n in range(1, 8))
 IMAGE, JOINT_STATE, STRING = "sensor_msgs/msg/Image", "sensor_msgs/msg/JointState", "std_msgs/msg/String"
 CAMERAS = {
@@ -133,7 +134,8 @@ class _Serialised:
     def joints(self, n: int, stamp_ns: int) -> bytes:
         phase = 2 * np.pi * (0.2 * n / JOINTS_HZ + np.arange(7) / 7)
         message = self._types[JOINT_STATE](header=self._header(stamp_ns, "panda_link0"), name=list(JOINT_NAMES),
-                                           position=0.5 * np.sin(phase), velocity=np.cos(phase), effort=np.zeros(7))
+                                           position=MIDDLE_RAD + 0.5 * np.sin(phase), velocity=np.cos(phase),
+                                           effort=np.zeros(7))
         return bytes(self._serialise(message, JOINT_STATE))
 
     def description(self) -> bytes:
