@@ -226,11 +226,15 @@ def _wait_for_lock(folder: Path, wait_s: float) -> int | None:
 
 def _lock(folder: Path) -> int | None:
     """A descriptor that holds the lock of the folder which bears this name now; None when another process has it."""
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return None
+    except FileExistsError:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise
+        return None  # its holder removed it between mkdir's refusal and mkdir's look at what is there
     try:
         if _try_lock(descriptor) is not False and _is_at(descriptor, folder):
             return descriptor
