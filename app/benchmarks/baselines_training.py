@@ -49,11 +49,20 @@ def plain_layers(policy: DiffusionPolicy) -> DiffusionPolicy:
                 setattr(module, name, nn.Mish())
             elif isinstance(child, cpu_layers.Conv1d):
                 setattr(module, name, _plain_convolution(child))
+            elif isinstance(child, cpu_layers.GroupNorm):
+                setattr(module, name, _plain_norm(child))
     return plain
 
 
 def _plain_convolution(layer: cpu_layers.Conv1d) -> nn.Conv1d:
-    plain = nn.Conv1d(layer.in_channels, layer.out_channels, layer.kernel, padding=layer.kernel // 2)
+    plain = nn.Conv1d(layer.in_channels, layer.out_channels, layer.kernel, stride=layer.step,
+                      padding=layer.kernel // 2)
+    plain.load_state_dict(layer.state_dict())
+    return plain
+
+
+def _plain_norm(layer: cpu_layers.GroupNorm) -> nn.GroupNorm:
+    plain = nn.GroupNorm(layer.num_groups, layer.num_channels, layer.eps)
     plain.load_state_dict(layer.state_dict())
     return plain
 

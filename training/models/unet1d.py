@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from training.models.cpu_layers import Conv1d, Mish
+from training.models.cpu_layers import Conv1d, GroupNorm, Mish
 
 
 class StepEmbedding(nn.Module):
@@ -23,7 +23,7 @@ class StepEmbedding(nn.Module):
         half = width // 2
         frequencies = torch.exp(torch.arange(half) * (-math.log(10000) / (half - 1)))
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.mlp = nn.Sequential(nn.Linear(2 * half, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(2 * half, 4 * width), Mish(), nn.Linear(4 * width, width))
 
     def forward(self, steps: Tensor) -> Tensor:
         """(B,) -> (B, width)."""
@@ -33,7 +33,7 @@ class StepEmbedding(nn.Module):
 
 def conv_block(inputs: int, outputs: int, kernel: int, groups: int) -> nn.Sequential:
     """Convolution, GroupNorm, Mish at constant length."""
-    return nn.Sequential(Conv1d(inputs, outputs, kernel), nn.GroupNorm(groups, outputs), Mish())
+    return nn.Sequential(Conv1d(inputs, outputs, kernel), GroupNorm(groups, outputs), Mish())
 
 
 class FilmBlock(nn.Module):
@@ -44,7 +44,7 @@ class FilmBlock(nn.Module):
         self.first = conv_block(inputs, outputs, kernel, groups)
         self.second = conv_block(outputs, outputs, kernel, groups)
         self.film = nn.Sequential(Mish(), nn.Linear(condition, 2 * outputs))
-        self.shortcut = nn.Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.shortcut = Conv1d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(B, inputs, T), (B, condition) -> (B, outputs, T)."""
@@ -75,7 +75,7 @@ class ConditionalUnet1d(nn.Module):
         self.down = nn.ModuleList()
         for level, (inputs, outputs) in enumerate(pairs):
             last = level == len(pairs) - 1
-            shrink = nn.Identity() if last else nn.Conv1d(outputs, outputs, 3, stride=2, padding=1)
+            shrink = nn.Identity() if last else Conv1d(outputs, outputs, 3, stride=2)
             self.down.append(nn.ModuleList([block(inputs, outputs), block(outputs, outputs), shrink]))
         self.middle = nn.ModuleList([block(widths[-1], widths[-1]), block(widths[-1], widths[-1])])
         self.up = nn.ModuleList()
@@ -83,7 +83,7 @@ class ConditionalUnet1d(nn.Module):
             grow = nn.ConvTranspose1d(inputs, inputs, 4, stride=2, padding=1)
             self.up.append(nn.ModuleList([block(2 * outputs, inputs), block(inputs, inputs), grow]))
         self.out = nn.Sequential(conv_block(down_dims[0], down_dims[0], kernel_size, groups),
-                                 nn.Conv1d(down_dims[0], action_width, 1))
+                                 Conv1d(down_dims[0], action_width, 1))
         if local_width:
             self.local = nn.ModuleList([block(local_width, down_dims[0]), block(local_width, down_dims[0])])
         self.stride = 2 ** (len(down_dims) - 1)
