@@ -2,42 +2,98 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
-from torch import nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from training.models.cpu_layers import Conv1d, Mish
+from training.models.cpu_layers import Conv1d, GroupNorm, Mish
 
 
-@pytest.mark.parametrize(("inputs", "length", "kernel"), [(128, 4, 5), (128, 3, 3), (16, 16, 5), (256, 1, 5)])
-def test_a_convolution_and_its_gradients_are_torchs(inputs: int, length: int, kernel: int):
-    """Both ways, on short and on long sequences; the weights have the same names."""
-    torch.manual_seed(0)
-    ours, theirs = Conv1d(inputs, 32, kernel), nn.Conv1d(inputs, 32, kernel, padding=kernel // 2)
-    theirs.load_state_dict(ours.state_dict())
-    results: list[list[torch.Tensor]] = []
+def both(ours: nn.Module, theirs: nn.Module, x: Tensor) -> list[list[Tensor]]:
+    """Result and gradients of each."""
+    results: list[list[Tensor]] = []
     for layer in (ours, theirs):
-        x = torch.randn(3, inputs, length, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        y = layer(x)
-        (y * y.detach().cos()).sum().backward()
-        assert x.grad is not None
-        results.append([y, x.grad, *(p.grad for p in layer.parameters() if p.grad is not None)])
-    assert len(results[0]) == 4
-    for mine, other in zip(*results, strict=True):
-        torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-4)
+        mine = x.clone().requires_grad_()
+        y = layer(mine)
+        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+        assert mine.grad is not None
+        results.append([y, mine.grad, *(p.grad for p in layer.parameters() if p.grad is not None)])
+    return results
 
 
-def test_mish_and_its_gradient_are_torchs():
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("inputs", "length", "kernel", "stride"), [
+    (128, 4, 5, 1), (128, 3, 3, 1), (16, 16, 5, 1), (256, 1, 5, 1), (8, 7, 1, 1), (8, 8, 3, 2), (8, 7, 3, 2)])
+def test_a_convolution_and_its_gradients_are_torchs(inputs: int, length: int, kernel: int, stride: int,
+                                                    dtype: torch.dtype):
+    """On short and on long sequences, of any memory layout; the weights have the same names."""
+    torch.manual_seed(0)
+    ours = Conv1d(inputs, 32, kernel, stride=stride).to(dtype)
+    theirs = nn.Conv1d(inputs, 32, kernel, stride=stride, padding=kernel // 2).to(dtype)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, inputs, length, dtype=dtype)
+    close = 1e-10 if dtype == torch.float64 else 1e-4
+    for laid in (x, x.transpose(1, 2).contiguous().transpose(1, 2)):
+        results = both(ours, theirs, laid)
+        assert len(results[0]) == 4
+        for mine, other in zip(*results, strict=True):
+            torch.testing.assert_close(mine, other, atol=close, rtol=close)
+        ours.zero_grad()
+        theirs.zero_grad()
+        with torch.no_grad():
+            torch.testing.assert_close(ours(laid), theirs(laid), atol=close, rtol=close)
+
+
+@given(inputs=st.integers(1, 9), outputs=st.sampled_from([8, 16]), length=st.integers(1, 9),
+       kernel=st.sampled_from([1, 3, 5]), stride=st.sampled_from([1, 2]), seed=st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_a_block_in_bfloat16_is_as_near_to_float64_as_torchs(inputs: int, outputs: int, length: int, kernel: int,
+                                                             stride: int, seed: int):
+    """Convolution, GroupNorm and Mish under autocast: value and gradients within bfloat16's rounding."""
+    torch.manual_seed(seed)
+    ours = nn.Sequential(Conv1d(inputs, outputs, kernel, stride=stride), GroupNorm(2, outputs), Mish())
+    exact = nn.Sequential(nn.Conv1d(inputs, outputs, kernel, stride=stride, padding=kernel // 2),
+                          nn.GroupNorm(2, outputs), nn.Mish())
+    exact.load_state_dict(ours.state_dict())
+    torch_short = copy.deepcopy(exact)
+    x = torch.randn(4, inputs, length)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mine, theirs = both(ours, torch_short, x)
+    right = both(nn.Identity(), exact.double(), x.double())[1]
+    for values in zip(mine, theirs, right, strict=True):
+        a, b, c = (value.detach() for value in values)
+        size = float(c.abs().max()) + 1e-2
+        assert float((a - c).abs().max()) <= 2 * float((b - c).abs().max()) + 2e-2 * size
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_norm_keeps_the_layout_and_is_torchs(dtype: torch.dtype):
+    """In both layouts, with its gradients."""
+    torch.manual_seed(0)
+    ours, theirs = GroupNorm(4, 16).to(dtype), nn.GroupNorm(4, 16).to(dtype)
+    x = torch.randn(3, 6, 16, dtype=dtype).transpose(1, 2)
+    assert ours(x).stride() == x.stride()
+    for laid in (x, x.contiguous(), x[..., :1]):
+        for mine, other in zip(*both(ours, theirs, laid), strict=True):
+            torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_mish_and_its_gradient_are_torchs(dtype: torch.dtype, close: float):
     """From far below zero to where it is the identity, without a NaN."""
-    values = torch.cat([torch.linspace(-120, 120, 2001), torch.tensor([0.0, -1e30, 1e30])])
+    values = torch.cat([torch.linspace(-120, 120, 2001), torch.tensor([0.0, -1e30, 1e30])]).to(dtype)
     mine, other = values.clone().requires_grad_(), values.clone().requires_grad_()
     y, z = Mish()(mine), nn.Mish()(other)
     y.sum().backward()
     z.sum().backward()
-    torch.testing.assert_close(y, z, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(y, z, atol=close, rtol=close)
     assert mine.grad is not None
     assert other.grad is not None
-    torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine.grad, other.grad, atol=close, rtol=close)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -96,32 +96,38 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dtype: torch.dtype) -> Tensor:
         taps = _taps(x.to(dtype), weight.shape[2], stride)
-        ctx.save_for_backward(taps, weight)
-        ctx.input, ctx.stride, ctx.bias = (x.shape, x.dtype), stride, bias is not None
-        return F.linear(taps, _matrix(weight.to(dtype)), None if bias is None else bias.to(dtype))
+        matrix = _matrix(weight.to(dtype))
+        ctx.save_for_backward(taps, matrix)
+        ctx.input, ctx.weight, ctx.stride = (x.shape, x.dtype), (weight.shape, weight.dtype), stride
+        ctx.bias = bias is not None
+        return F.linear(taps, matrix, None if bias is None else bias.to(dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        taps, weight = ctx.saved_tensors
-        (gradient,), (shape, dtype) = gradients, ctx.input
-        outputs, inputs, kernel = weight.shape
+        taps, matrix = ctx.saved_tensors
+        (gradient,), (shape, dtype), (weight_shape, weight_dtype) = gradients, ctx.input, ctx.weight
+        outputs, inputs, kernel = weight_shape
         gradient = gradient.contiguous()
         flat = gradient.view(-1, outputs)
-        of_bias = flat.sum(0, dtype=weight.dtype) if ctx.bias else None
+        of_bias = flat.sum(0, dtype=weight_dtype) if ctx.bias else None
         of_weight = (flat.t() @ taps.view(len(flat), -1)).view(outputs, kernel, inputs).transpose(1, 2)
         of_input = None
         if ctx.needs_input_grad[0]:
-            of_input = _input_gradient(gradient, weight.to(gradient.dtype), ctx.stride, shape[1]).to(dtype)
-        return of_input, of_weight.to(weight.dtype, memory_format=torch.contiguous_format), of_bias, None, None
+            of_input = _input_gradient(gradient, matrix.view(outputs, kernel, inputs), ctx.stride, shape[1]).to(dtype)
+        return of_input, of_weight.to(weight_dtype, memory_format=torch.contiguous_format), of_bias, None, None
 
 
 def _input_gradient(gradient: Tensor, weight: Tensor, stride: int, length: int) -> Tensor:
-    """(B, T / stride, outputs) -> (B, T, inputs); without a stride that is a convolution with the weight reversed."""
-    outputs, inputs, kernel = weight.shape
+    """(B, T / stride, outputs) -> (B, T, inputs); without a stride that is a convolution with the weight reversed.
+
+    Args:
+        weight: (outputs, kernel, inputs).
+    """
+    _, kernel, inputs = weight.shape
     if stride == 1:
-        return _taps(gradient, kernel, 1) @ weight.flip(2).permute(2, 0, 1).reshape(-1, inputs)
-    of_taps = gradient @ _matrix(weight)
+        return _taps(gradient, kernel, 1) @ weight.transpose(0, 1).flip(0).reshape(-1, inputs)
+    of_taps = gradient @ weight.flatten(1)
     padded = gradient.new_zeros((len(gradient), length + kernel - 1, inputs))
     for tap in range(kernel):
         places = padded[:, tap:tap + stride * (gradient.shape[1] - 1) + 1:stride]
