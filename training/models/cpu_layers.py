@@ -78,7 +78,7 @@ class _Mish(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return gradients[0] * ctx.saved_tensors[0]
 
 
@@ -104,7 +104,8 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+            ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         taps, matrix = ctx.saved_tensors
         (gradient,), (shape, dtype), (weight_shape, weight_dtype) = gradients, ctx.input, ctx.weight
         outputs, inputs, kernel = weight_shape
