@@ -121,7 +121,7 @@ def one_line(rollouts: Rollouts, output: Path) -> str:
 def _write_video(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as partial:
-        writer = VideoWriter(partial, "rgb24", RATE_HZ)
+        writer = VideoWriter(partial, "libx264", RATE_HZ)
         for frame in frames:
             writer.write(frame)
         writer.close()

@@ -2,7 +2,7 @@
 
     actions/N/   current_eef_pos_interpolated.npy, target_end_effector_pos_interpolated.npy, mass.txt,
                  annotations_video.npy, annotations_video_interpolated.npy, episode.json
-    videos/N/    0.mp4 (8-bit depth view), 0_depth.mkv (ticks, lossless), 1.mp4 (colour)
+    videos/N/    0.mp4 (8-bit depth view), 0_depth.avi (ticks, lossless), 1.mp4 (colour)
     numpy/N/     0.npy, 1.npy: first image of each
     frames/N.zarr   the frames of the ticks at the task's size, lossless
     stamps/N.npz    every time stamp, and the joints at the ticks
@@ -42,6 +42,7 @@ from ladle.episode_files import (
 from ladle.episode_files import LABELS_FILE as LABELS_FILE
 from ladle.episode_files import PARTIAL_LABELS_FILE as PARTIAL_LABELS_FILE
 from ladle.errors import EpisodeError, LabelError
+from ladle.task import DepthCodec
 
 Floats = NDArray[np.float64]
 
@@ -215,6 +216,11 @@ def video_name(camera_key: str) -> str:
     """camera_1 -> "1"; a key without a number keeps its whole name."""
     digits = camera_key.rsplit("_", 1)[-1]
     return digits if digits.isdigit() else camera_key
+
+
+def depth_video_name(camera_key: str, codec: DepthCodec) -> str:
+    """The file of a camera's lossless depth; each codec lies in a container that holds it."""
+    return f"{video_name(camera_key)}_depth.{'avi' if codec == 'ffvhuff' else 'mkv'}"
 
 
 def _array_or_none(path: Path) -> NDArray[Any] | None:

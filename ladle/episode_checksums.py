@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
+from ladle.atomic import flush
 from ladle.episode_files import CHECKSUMS_FILE, UNCOVERED_FILES, actions_of
 from ladle.errors import EpisodeError
 
 BLOCK_BYTES = 1 << 20
+THREADS = 4  # they wait for the disk as much as for a core
 
 
 def write_checksums(staging: Path, number: int) -> None:
-    """Sum up the files of the one episode that lies below `staging`."""
-    files = (path for path in sorted(staging.rglob("*")) if path.is_file() and path.name not in UNCOVERED_FILES)
-    sums = {path.relative_to(staging).as_posix(): file_sha256(path) for path in files}
+    """Sum up the files of the one episode that lies below `staging`, and put them on the disk."""
+    files = [path for path in sorted(staging.rglob("*")) if path.is_file() and path.name not in UNCOVERED_FILES]
+    with ThreadPoolExecutor(THREADS) as pool:
+        names = (path.relative_to(staging).as_posix() for path in files)
+        sums = dict(zip(names, pool.map(_flushed_sum, files), strict=True))
     text = json.dumps({"sha256": sums}, indent=1) + "\n"
     (staging / actions_of(number) / CHECKSUMS_FILE).write_text(text)
 
@@ -50,6 +55,13 @@ def damaged_files(root: Path, number: int) -> Iterator[tuple[str, str]]:
             yield name, "is missing"
         elif file_sha256(path) != expected:
             yield name, "has changed since it was written"
+
+
+def _flushed_sum(path: Path) -> str:
+    """One file is on its way to the disk while the next is summed up."""
+    total = file_sha256(path)
+    flush(path)
+    return total
 
 
 def file_sha256(path: Path) -> str:

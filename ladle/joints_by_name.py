@@ -28,6 +28,11 @@ class Believable(NamedTuple):
                 return False
         return True
 
+    def each_holds(self, positions_rad: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """`holds` of each of (N, n) positions."""
+        within = (positions_rad >= np.array(self.least_rad)) & (positions_rad <= np.array(self.most_rad))
+        return np.all(within, axis=1)
+
 
 def believable_positions(limits: LimitsConfig | None) -> Believable | None:
     """What the task's limits allow to believe; None where it has none."""

@@ -22,6 +22,7 @@ from ladle.task_errors import in_words
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+DepthCodec = Literal["ffvhuff", "ffv1"]
 ShortTime = Annotated[float, Field(ge=0, le=5.0)]  # seconds; a longer one is milliseconds mistaken for them
 
 
@@ -202,6 +203,8 @@ class TaskConfig:
 
     Attributes:
         video_size: whether an episode's videos have the size of the task's cameras or that of the sensor's images.
+        depth_codec: how the depth of all source frames is kept without loss: ffvhuff ten times faster, ffv1 a fifth
+            smaller.
     """
 
     name: str
@@ -217,6 +220,7 @@ class TaskConfig:
     mass: bool = False
     recording: RecordingLimits = field(default_factory=RecordingLimits)
     video_size: Literal["task", "source"] = "task"
+    depth_codec: DepthCodec = "ffvhuff"
 
     @model_validator(mode="after")
     def _parts_agree(self) -> TaskConfig:

@@ -257,7 +257,7 @@ class Bag:
             try:
                 converted = convert(message)
             except BagError as error:
-                skip(topic, f"(received at {receive_ns} ns) {error}")
+                skip(topic, _told(receive_ns, error))
             else:
                 yield topic, receive_ns, converted
 
@@ -266,6 +266,10 @@ class Bag:
             return self._types.decoder(channel)
         except BagError as error:
             return error
+
+    def leave_out(self, topic: str, receive_ns: int, error: BagError) -> None:
+        """Count a message in `skipped` that whoever reads the bag could not decode."""
+        self._skip(topic, _told(receive_ns, error))
 
     def _skip(self, topic: str, reason: str) -> None:
         known = self.skipped.get(topic)
@@ -279,6 +283,10 @@ class Bag:
         for topic, skipped in sorted(self.skipped.items()):
             log.warning("%s: %d messages on %s were left out: the first %s",
                         self.source.name, skipped.count, topic, skipped.reason)
+
+
+def _told(receive_ns: int, error: BagError) -> str:
+    return f"(received at {receive_ns} ns) {error}"
 
 
 def _plain(message: RawMessage) -> bytes | memoryview:

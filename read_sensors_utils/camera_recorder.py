@@ -14,12 +14,14 @@ import zarr
 from numcodecs import Blosc
 from numpy.typing import NDArray
 
-from ladle.episode import EpisodeWriter, video_name
+from ladle.episode import EpisodeWriter, depth_video_name, video_name
 from ladle.errors import BagError
 from ladle.images import depth_view, to_task_size
-from ladle.task import CameraConfig
+from ladle.task import CameraConfig, DepthCodec
 from read_sensors_utils.decode import decode_image
 from read_sensors_utils.frame_worker import FrameWorkers
+from read_sensors_utils.image_layout import ImageLayout, RawImage
+from read_sensors_utils.message_types import Decoder
 from read_sensors_utils.videos import VideoWriter, smaller_view
 
 FRAMES_TO_MEASURE_RATE = 16
@@ -39,7 +41,7 @@ class CameraRecorder:
     """
 
     def __init__(self, key: str, camera: CameraConfig, topic: str, writer: EpisodeWriter, workers: FrameWorkers, *,
-                 video_size: Literal["task", "source"] = "task") -> None:
+                 video_size: Literal["task", "source"] = "task", depth_codec: DepthCodec = "ffvhuff") -> None:
         self.key = key
         self.camera = camera
         self.topic = topic
@@ -54,7 +56,7 @@ class CameraRecorder:
         self._last_image: NDArray[Any] | None = None
         self._ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
         self._ticks_lane = workers.lane()
-        self._videos = CameraVideos(key, camera, writer, video_size)
+        self._videos = CameraVideos(key, camera, writer, video_size, depth_codec)
         self._videos_lane = workers.lane()
 
     def add(self, message: Any, header_ns: int, receive_ns: int) -> bool:
@@ -65,7 +67,7 @@ class CameraRecorder:
             OSError: an earlier frame could not be written.
         """
         try:
-            image = decode_image(message, self.camera, self.topic)
+            image = message.image if isinstance(message, RawImage) else self._image_of(message)
         except BagError as error:
             self.skipped += 1
             self.reason = self.reason or str(error)
@@ -80,6 +82,13 @@ class CameraRecorder:
         self.receive_ns.append(receive_ns)
         self._last_image = image
         return True
+
+    def fast_decoder(self, decode: Decoder) -> Decoder:
+        """Of the topic's decoder one that gives a RawImage where it need not decode."""
+        return ImageLayout(decode, self._image_of)
+
+    def _image_of(self, message: Any) -> NDArray[Any]:
+        return decode_image(message, self.camera, self.topic)
 
     def show_last(self) -> None:
         """Show the frame taken in last: no newer one is there."""
@@ -153,13 +162,15 @@ def frames_compressor() -> Any:
 
 
 class CameraVideos:
-    """videos/N/<i>.mp4 (and <i>_depth.mkv) and numpy/N/<i>.npy, where i is the number in the camera's key."""
+    """videos/N/<i>.mp4 (and <i>_depth.avi or .mkv) and numpy/N/<i>.npy, where i is the number in the camera's key."""
 
     def __init__(self, key: str, camera: CameraConfig, writer: EpisodeWriter,
-                 video_size: Literal["task", "source"]) -> None:
+                 video_size: Literal["task", "source"], depth_codec: DepthCodec) -> None:
         self._camera = camera
         self._at_task_size = video_size == "task"
         self._name = video_name(key)
+        self._depth_name = depth_video_name(key, depth_codec)
+        self._depth_codec: DepthCodec = depth_codec
         self._videos = writer.folder("videos")
         self._first_images = writer.folder("numpy")
         self._waiting: list[tuple[NDArray[Any], int]] | None = []
@@ -203,9 +214,9 @@ class CameraVideos:
         period_ns = float(np.median(np.diff(stamps_ns))) if len(stamps_ns) > 1 else 0.0
         rate_hz = round(1e9 / period_ns, 1) if period_ns > 0 else self._camera.rate_hz
         is_depth = self._camera.kind == "depth"
-        self._view = VideoWriter(self._videos / f"{self._name}.mp4", "gray" if is_depth else "rgb24", rate_hz)
+        self._view = VideoWriter(self._videos / f"{self._name}.mp4", "libx264", rate_hz)
         if is_depth:
-            self._ticks = VideoWriter(self._videos / f"{self._name}_depth.mkv", "gray16le", rate_hz)
+            self._ticks = VideoWriter(self._videos / self._depth_name, self._depth_codec, rate_hz)
         first = waiting[0][0]
         shown = np.repeat(depth_view(first, self._camera)[..., None], 3, axis=2) if is_depth else first
         np.save(self._first_images / f"{self._name}.npy", shown)

@@ -14,7 +14,7 @@ QUEUE_BYTES = 128_000_000
 
 
 class FrameWorkers:
-    """A few threads and the lanes that they serve.
+    """A few threads and the lanes that they serve; the caller is one of them whenever it would have to wait.
 
     Jobs of one lane run one after the other in the order of `Lane.put`; lanes run beside each other. With fewer than
     two threads every job runs at once in the caller's thread: the results are the same.
@@ -32,7 +32,7 @@ class FrameWorkers:
         self._error: BaseException | None = None
         self._stopping = False
         self._threads = [threading.Thread(target=self._serve, name=f"frames-{n}", daemon=True)
-                         for n in range(threads if threads > 1 else 0)]
+                         for n in range(threads - 1)]
         for thread in self._threads:
             thread.start()
 
@@ -44,7 +44,7 @@ class FrameWorkers:
     def finish(self) -> None:
         """Wait for all jobs. Raises what a job raised first; the jobs after it are dropped."""
         with self._lock:
-            self._has_room.wait_for(lambda: self._unfinished == 0)
+            self._help_until(lambda: self._unfinished == 0)
             self._raise_error()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class FrameWorkers:
         with self._lock:
             # A job that is larger than the bound is taken when nothing else waits.
             if self._waiting_bytes and self._waiting_bytes + n_bytes > self._queue_bytes:
-                self._has_room.wait_for(self._is_roomy)
+                self._help_until(self._is_roomy)
             self._raise_error()
             self._waiting_bytes += n_bytes
             self._unfinished += 1
@@ -75,25 +75,39 @@ class FrameWorkers:
                 self._has_work.notify()
 
     def _is_roomy(self) -> bool:
-        """Half of the room is free: a caller that came back for every job would take the threads' time."""
+        """Half of the room is free: reading and working by turns of many jobs each."""
         return self._error is not None or self._waiting_bytes <= self._queue_bytes // 2
 
+    def _help_until(self, is_enough: Callable[[], bool]) -> None:
+        """Work in the caller's thread; the lock is held, but not during a job."""
+        while not is_enough():
+            if self._ready:
+                self._work()
+            else:
+                self._has_room.wait_for(lambda: self._ready or is_enough())
+
     def _serve(self) -> None:
-        while True:
-            with self._lock:
+        with self._lock:
+            while True:
                 self._has_work.wait_for(lambda: self._ready or self._stopping)
                 if not self._ready:
                     return
-                lane = self._ready.popleft()
-                n_bytes, job, arguments = lane.jobs.popleft()
-            error: BaseException | None = None
-            try:
-                job(*arguments)
-            except BaseException as raised:
-                error = raised
+                self._work()
+
+    def _work(self) -> None:
+        """Do the next job; the lock is held, but not during the job."""
+        lane = self._ready.popleft()
+        n_bytes, job, arguments = lane.jobs.popleft()
+        error: BaseException | None = None
+        self._lock.release()
+        try:
+            job(*arguments)
+        except BaseException as raised:
+            error = raised
+        finally:
             del job, arguments
-            with self._lock:
-                self._done(lane, n_bytes, error)
+            self._lock.acquire()
+        self._done(lane, n_bytes, error)
 
     def _done(self, lane: Lane, n_bytes: int, error: BaseException | None) -> None:
         self._waiting_bytes -= n_bytes

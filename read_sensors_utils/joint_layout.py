@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,21 @@ class _Layout:
             return None
         return JointSample(seconds * NS_PER_S + nanoseconds, tuple([block[n] for n in self.order]))
 
+    def read_table(self, table: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+        """(N, length) messages -> which of them `read` reads, and (N,) stamps in ns and (N, n) positions of all."""
+        fits = np.ones(len(table), np.bool_)
+        for start, stop, expected in self.constant:
+            fits &= (table[:, start:stop] == np.frombuffer(expected, np.uint8)).all(axis=1)
+        stamps_ns = np.zeros(len(table), np.int64)
+        if self.stamp_at is not None:
+            stamp = _columns(table, self.stamp_at, STAMP.size)
+            seconds, nanoseconds = stamp.view("<i4")[:, 0], stamp.view("<u4")[:, 1]
+            fits &= seconds >= 0
+            stamps_ns = seconds.astype(np.int64) * NS_PER_S + nanoseconds
+        block = _columns(table, self.block_at, self.block.size).view("<f8")
+        fits &= np.isfinite(block).all(axis=1)
+        return fits, stamps_ns, block[:, list(self.order)]
+
 
 class JointLayouts:
     """Reads the joint messages of one topic: a decoder that gives a JointSample where it need not decode."""
@@ -91,6 +106,22 @@ class JointLayouts:
                 is_sound = self._believable is None or self._believable.holds(found.positions_rad)
                 return found if is_sound else None
         return None
+
+    def read_many(self, messages: Sequence[bytes]) -> list[JointSample | None]:
+        """What `read` gives for each, at a fraction of the time."""
+        found: list[JointSample | None] = [None] * len(messages)
+        lengths = np.array([len(data) for data in messages])
+        for length in np.unique(lengths).tolist():
+            places = np.flatnonzero(lengths == length)
+            for layout in self._layouts.get(length, ()):
+                table = np.frombuffer(b"".join([messages[n] for n in places.tolist()]), np.uint8).reshape(-1, length)
+                fits, stamps_ns, positions_rad = layout.read_table(table)
+                is_sound = fits if self._believable is None else fits & self._believable.each_holds(positions_rad)
+                rows = zip(stamps_ns[is_sound].tolist(), positions_rad[is_sound].tolist(), strict=True)
+                for place, (stamp_ns, position) in zip(places[is_sound].tolist(), rows, strict=True):
+                    found[place] = JointSample(stamp_ns, tuple(position))
+                places = places[~fits]
+        return found
 
     def learn(self, data: Bytes, message: Any) -> None:
         """Take note of a message that had to be decoded."""
@@ -216,6 +247,10 @@ def _bytes_of(name: str, value: Any) -> bytes:
     if isinstance(value, float):
         return struct.pack("<d", value)
     return struct.pack("<I", value) if name == "seq" else repr(value).encode()
+
+
+def _columns(table: NDArray[np.uint8], start: int, size: int) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(table[:, start : start + size])
 
 
 def _constant(data: bytes, numbers: list[_Number]) -> tuple[tuple[int, int, bytes], ...]:

@@ -98,14 +98,12 @@ class MessageTypes:
 
     def _collect(self, channel: Channel, recorded: Types, needed: dict[str, Any]) -> str:
         """Fill in all that the channel's type consists of; returns the name of a type that is not to be found."""
-        stores = [_store_types(store) for store in STORES[channel.encoding]]
-        own = next((store for store in stores if channel.type_name in store), stores[0])
         waiting = [channel.type_name]
         while waiting:
             name = waiting.pop()
             if name in needed:
                 continue
-            found = recorded.get(name) or self._given_types(name).get(name) or own.get(name) or stores[-1].get(name)
+            found = recorded.get(name) or self._given_types(name).get(name) or _usual_type(channel, name)
             if found is None:
                 return name
             needed[name] = found if found[1] else (found[0], [(FILLER, (Nodetype.BASE, ("uint8", 0)))])
@@ -155,6 +153,18 @@ def _idl_parts(text: str) -> list[str]:
     if not text.startswith(f"{IDL_SEPARATOR}IDL: "):
         return [text]
     return [part.split("\n", 1)[1] for part in text.split(IDL_SEPARATOR)[1:]]
+
+
+def _usual_type(channel: Channel, name: str) -> Any:
+    """A type as the distribution defines it that knows the channel's type, else as the latest does; None: unknown.
+
+    Only what a recording does not define itself is worth the time that the distributions' definitions take to load.
+    """
+    if name in (builtin := _store_types(Stores.EMPTY)):  # stamps, which ROS 1 never defines
+        return builtin[name]
+    stores = STORES[channel.encoding]
+    own = next((store for store in stores if channel.type_name in _store_types(store)), stores[0])
+    return _store_types(own).get(name) or _store_types(stores[-1]).get(name)
 
 
 @cache

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from ladle.episode import EpisodeWriter
 from ladle.errors import BagError
-from ladle.joints_by_name import Believable, believable_positions
+from ladle.joints_by_name import believable_positions
 from ladle.observation_time import StreamStamps
 from ladle.task import CameraConfig, JointsConfig, TaskConfig
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.camera_recorder import CameraRecorder
 from read_sensors_utils.checksums import FileChecksums
 from read_sensors_utils.clocks import ClockMap, clock_maps
-from read_sensors_utils.decode import header_ns, is_unnamed, joint_positions, why_no_joints
+from read_sensors_utils.decode import header_ns
 from read_sensors_utils.frame_worker import FrameWorkers
-from read_sensors_utils.joint_layout import JointLayouts, JointSample
-from read_sensors_utils.message_types import Decoder
+from read_sensors_utils.image_layout import RawImage
+from read_sensors_utils.joint_layout import JointSample
+from read_sensors_utils.joint_recorder import JointRecorder, WaitingJoints
 from read_sensors_utils.stream_clock import StreamClock
 from read_sensors_utils.stream_health import StreamHealth, measure
 from read_sensors_utils.streams import Topics
@@ -33,56 +34,6 @@ log = logging.getLogger("ladle.extract")
 JOINTS = "joints"
 
 Floats = NDArray[np.float64]
-
-
-class JointRecorder:
-    """Collects the joints of one topic, by name.
-
-    Attributes:
-        header_ns, receive_ns, positions_rad: one entry per usable message; (n,) joints each.
-        skipped: how many messages did not tell all joints: lacking or doubled names, numbers that cannot be.
-        reason: why the last of them was skipped.
-    """
-
-    def __init__(self, config: JointsConfig, topic: str, believable: Believable | None = None) -> None:
-        self._config, self._topic, self._believable = config, topic, believable
-        self.header_ns: list[int] = []
-        self.receive_ns: list[int] = []
-        self.positions_rad: list[Sequence[float]] = []
-        self.skipped = 0
-        self.reason = ""
-
-    def add(self, message: Any, stamp_ns: int, receive_ns: int) -> bool:
-        """Take in a message; False if it cannot be used.
-
-        Raises:
-            BagError: it has the right number of positions but no names, and the task file does not allow that.
-        """
-        names, ordered = self._config.names, self._config.order_when_unnamed
-        positions = joint_positions(message, names, order_when_unnamed=ordered, believable=self._believable)
-        if positions is None:
-            if not ordered and is_unnamed(message, len(names)):
-                raise BagError(f"{self._topic}: a joint state holds {len(names)} positions and no names, so nobody "
-                               "knows which is which; let its publisher fill in name, or set "
-                               "joints.order_when_unnamed: true in the task file if they are in the order of "
-                               "joints.names")
-            self.skipped += 1
-            self.reason = why_no_joints(message, names, self._believable)
-            return False
-        self.take(JointSample(stamp_ns, tuple(positions.tolist())), receive_ns)
-        return True
-
-    def fast_decoder(self, decode: Decoder) -> Decoder:
-        """Of the topic's decoder one that gives a JointSample where it need not decode."""
-        names, ordered = self._config.names, self._config.order_when_unnamed
-        return JointLayouts(decode, lambda message: joint_positions(message, names, order_when_unnamed=ordered),
-                            self._believable)
-
-    def take(self, sample: JointSample, receive_ns: int) -> None:
-        """Take in joints that are known already."""
-        self.header_ns.append(sample.stamp_ns)
-        self.receive_ns.append(receive_ns)
-        self.positions_rad.append(sample.positions_rad)
 
 
 class Replay:
@@ -96,7 +47,7 @@ class Replay:
         self.bag, self.task, self.topics = bag, task, topics
         self.joints = JointRecorder(task.joints, topics.joints, believable_positions(task.limits))
         self.cameras = {key: CameraRecorder(key, task.cameras[key], topic, writer, workers,
-                                            video_size=task.video_size)
+                                            video_size=task.video_size, depth_codec=task.depth_codec)
                         for key, topic in topics.cameras.items()}
         self.schedule = TickSchedule(task.period_s, {JOINTS, *self.cameras}, self._is_valid)
         self._stream_clocks = {
@@ -163,16 +114,23 @@ class Replay:
                 **{key: (camera, camera.camera) for key, camera in self.cameras.items()}}
 
     def messages(self, topics: Iterable[str]) -> Iterator[tuple[str, int, Any]]:
-        """(topic, receive stamp in ns, message or JointSample) in the order of receipt."""
-        return self.bag.messages(topics, {self.topics.joints: self.joints.fast_decoder})
+        """(topic, receive stamp in ns, message or what a fast decoder gives) in the order of receipt."""
+        # Once the first tick is found, nothing depends on the joints until all of them are there.
+        decoder = partial(self.joints.fast_decoder, may_wait=lambda: bool(self.schedule.decisions_ns))
+        cameras = {camera.topic: camera.fast_decoder for camera in self.cameras.values()}
+        return self.bag.messages(topics, {**cameras, self.topics.joints: decoder})
 
     def _replay(self) -> None:
         stream_of = {self.topics.joints: JOINTS, **{topic: key for key, topic in self.topics.cameras.items()}}
         for topic, receive_ns, message in self.messages(stream_of):
             if receive_ns > self.schedule.next_ns:
                 self._tick_until(receive_ns)
+            if isinstance(message, WaitingJoints):
+                if self.joints.wait(message, receive_ns):
+                    self._take_waiting()
+                continue
             name = stream_of[topic]
-            stamp_ns = message.stamp_ns if isinstance(message, JointSample) else header_ns(message)
+            stamp_ns = message.stamp_ns if isinstance(message, (JointSample, RawImage)) else header_ns(message)
             if name != JOINTS:
                 if not self.cameras[name].add(message, stamp_ns, receive_ns):
                     continue
@@ -184,6 +142,12 @@ class Replay:
                 if name != JOINTS:
                     self.cameras[name].show_last()
                 self.schedule.received(name, receive_ns)
+
+        self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        for stamp_ns, receive_ns in self.joints.take_waiting(self.bag.leave_out):
+            self._stream_clocks[JOINTS].add(stamp_ns, receive_ns)
 
     def _tick_until(self, before_ns: int) -> None:
         for _ in self.schedule.due(before_ns):

@@ -10,16 +10,15 @@ import av
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from ladle.episode import video_name
+from ladle.episode import depth_video_name, video_name
 from ladle.task import TaskConfig
 
 
 def video_faults(folder: Path, stamps: Mapping[str, NDArray[Any]], task: TaskConfig) -> Iterator[str]:
     """One sentence for each video that is missing, cannot be decoded, or has not one frame per stamp."""
     for key, camera in task.extracted_cameras.items():
-        name = video_name(key)
         expected = len(stamps[f"header_ns_{key}"])
-        for file in (f"{name}.mp4", *((f"{name}_depth.mkv",) if camera.kind == "depth" else ())):
+        for file in (f"{video_name(key)}.mp4", *([_depth_video(folder, key, task)] if camera.kind == "depth" else [])):
             if not (folder / file).is_file():
                 yield f"the video {file} is missing"
                 continue
@@ -30,6 +29,12 @@ def video_faults(folder: Path, stamps: Mapping[str, NDArray[Any]], task: TaskCon
                 continue
             if count != expected:
                 yield f"the video {file} decodes to {count} frames, its stamps are {expected}"
+
+
+def _depth_video(folder: Path, key: str, task: TaskConfig) -> str:
+    """What the task asks for, unless the episode is from before there was a choice."""
+    asked, older = (depth_video_name(key, codec) for codec in (task.depth_codec, "ffv1"))
+    return older if (folder / older).is_file() and not (folder / asked).is_file() else asked
 
 
 def count_frames(path: Path) -> int:

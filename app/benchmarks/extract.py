@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -18,16 +20,18 @@ from read_sensors_utils.find_bags import find_bags
 
 DEFAULT_SECONDS = 30.0
 MB = 1_000_000
+ROUNDS = 3
 
 Figures = dict[str, float]
 
 
 def measure_extract(seconds: float = DEFAULT_SECONDS, *, full_resolution: bool = False,
                     kinds: tuple[FileKind, ...] = FILE_KINDS) -> dict[str, Figures]:
-    """File kind -> ratio_vs_plain, realtime_factor, mb_per_s, peak_mb, floor_share.
+    """File kind -> ratio_vs_plain, ratio_vs_plain_same_codec, realtime_factor, mb_per_s, peak_mb, floor_share.
 
     Each run has a process of its own, and its clock starts when its imports are done. The recording is on the disk
-    and has just been read once, so the file lies in memory for all three where memory allows.
+    and has just been read once, so the file lies in memory for all of them where memory allows. They take turns, and
+    the best of a few rounds counts for each: on a machine that is shared, the slower ones tell about its other guests.
 
     Args:
         seconds: length of the recording.
@@ -41,26 +45,38 @@ def measure_extract(seconds: float = DEFAULT_SECONDS, *, full_resolution: bool =
 
 def table(found: Mapping[str, Figures]) -> str:
     """The figures for people."""
-    rows = [f"{'':6} {'vs plain':>9} {'x real time':>12} {'MB/s':>7} {'peak MB':>8} {'share of floor':>15}"]
-    rows += [f"{kind:6} {row['ratio_vs_plain']:9.2f} {row['realtime_factor']:12.2f} {row['mb_per_s']:7.0f} "
-             f"{row['peak_mb']:8.0f} {row['floor_share']:15.2f}" for kind, row in found.items()]
+    rows = [f"{'':6} {'vs plain':>9} {'same codec':>11} {'x real time':>12} {'MB/s':>7} {'peak MB':>8} "
+            f"{'share of floor':>15}"]
+    rows += [f"{kind:6} {row['ratio_vs_plain']:9.2f} {row['ratio_vs_plain_same_codec']:11.2f} "
+             f"{row['realtime_factor']:12.2f} {row['mb_per_s']:7.0f} {row['peak_mb']:8.0f} {row['floor_share']:15.2f}"
+             for kind, row in found.items()]
     return "\n".join(rows)
 
 
 def _measure_kind(kind: FileKind, seconds: float, task: TaskConfig) -> Figures:
-    with tempfile.TemporaryDirectory(prefix="ladle-bench-") as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="ladle-bench-") as temporary:
+        folder = Path(temporary)
         _in_child(_generate, folder / "bag", kind, seconds)
         [recording] = (folder / "bag").iterdir()
         [source] = find_bags(recording)
         n_bytes = sum(file.stat().st_size for file in source.files)
         text = task_text(task)
         _in_child(_read, list(source.files))
-        floor_s, _ = _in_child(_floor, list(source.files), text, seconds)
-        ours_s, peak_bytes = _in_child(_ours, recording, text, folder / "ours")
-        plain_s, _ = _in_child(_plain, recording, text, folder / "plain")
-    return {"ratio_vs_plain": plain_s / ours_s, "realtime_factor": seconds / ours_s, "mb_per_s": n_bytes / MB / ours_s,
-            "peak_mb": peak_bytes / MB, "floor_share": floor_s / ours_s}
+        runs = {
+            "floor": (_floor, list(source.files), text, seconds), "ours": (_ours, recording, text, folder / "out"),
+            "plain": (_plain, recording, text, folder / "out", False),
+            "same_codec": (_plain, recording, text, folder / "out", True)}
+        best_s, peak_bytes = dict.fromkeys(runs, math.inf), 0
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                taken_s, n_peak = _in_child(*run)
+                shutil.rmtree(folder / "out", ignore_errors=True)
+                best_s[name] = min(best_s[name], taken_s)
+                peak_bytes = max(peak_bytes, n_peak) if name == "ours" else peak_bytes
+    ours_s, plain_s, same_codec_s, floor_s = (best_s[name] for name in ("ours", "plain", "same_codec", "floor"))
+    return {"ratio_vs_plain": plain_s / ours_s, "ratio_vs_plain_same_codec": same_codec_s / ours_s,
+            "realtime_factor": seconds / ours_s, "mb_per_s": n_bytes / MB / ours_s, "peak_mb": peak_bytes / MB,
+            "floor_share": floor_s / ours_s}
 
 
 def _generate(folder: Path, kind: FileKind, seconds: float) -> float:
@@ -86,11 +102,11 @@ def _ours(recording: Path, text: str, output: Path) -> float:
     return time.perf_counter() - started_s
 
 
-def _plain(recording: Path, text: str, output: Path) -> float:
+def _plain(recording: Path, text: str, output: Path, same_codec: bool) -> float:
     from app.benchmarks.baselines import extract_plainly
 
     started_s = time.perf_counter()
-    extract_plainly(recording, task_from_text(text), output)
+    extract_plainly(recording, task_from_text(text), output, same_codec=same_codec)
     return time.perf_counter() - started_s
 
 

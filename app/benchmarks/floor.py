@@ -44,7 +44,7 @@ def _half(cameras: list[tuple[str, NDArray[Any]]], files: list[Path], half: int,
         _read_half(file, half)
     for key, frames in cameras:
         camera = task.cameras[key]
-        videos = CameraVideos(key, camera, writer, task.video_size)
+        videos = CameraVideos(key, camera, writer, task.video_size, task.depth_codec)
         ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
         frames_a_tick = round(CAMERA_HZ / task.rate_hz)
         for n in range(int(seconds * CAMERA_HZ)):

@@ -23,16 +23,12 @@ Fields = dict[bytes, bytes]
 
 
 class RecordHead(NamedTuple):
-    """A record's fields, and where its data lies."""
+    """A record's kind (0 if it does not say) and other fields, and where its data lies."""
 
+    opcode: int
     fields: Fields
     data: int
     size: int
-
-    @property
-    def opcode(self) -> int:
-        """What kind of record it is; 0 if it does not say."""
-        return number(self.fields, b"op") or 0
 
     @property
     def end(self) -> int:
@@ -119,4 +115,6 @@ def most_index_bytes(raw: int) -> int:
 
 
 def _head(fields: Fields | None, data: int, size: bytes | memoryview) -> RecordHead | None:
-    return None if fields is None else RecordHead(fields, data, int.from_bytes(size, "little"))
+    if fields is None:
+        return None
+    return RecordHead(number(fields, b"op") or 0, fields, data, int.from_bytes(size, "little"))

@@ -48,6 +48,7 @@ class BagPlan:
     joints_start_s: float = 0.0
     stamped: bool = True
     broken_images: tuple[int, ...] = ()  # colour frames with too few bytes
+    empty_joints: tuple[int, ...] = ()  # joint states without a name or position
     kept_s: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # topic -> when its messages were received
 
 
@@ -170,6 +171,8 @@ def _events(plan: BagPlan, build: _Messages) -> list[tuple[int, str, str, Any]]:
         time_s = plan.joints_start_s + n / plan.joints_hz
         header = build.header(START_NS + round(time_s * 1e9) + shift_ns)
         topic, kind, message = build.joints(plan.joints, header, joints_at(np.array([time_s]))[0])
+        if n in plan.empty_joints:
+            message.name, message.position = [], np.zeros(0)
         events.append((START_NS + round((time_s + plan.joints_delay_s) * 1e9), topic, kind, message))
     for n in range(int(plan.duration_s * plan.camera_hz)):
         time_ms = round(1000 * n / plan.camera_hz)

@@ -16,14 +16,15 @@ from ladle.errors import BagError, KinematicsError, LabelError, TaskError
 from ladle.kinematics import KinematicChain
 from ladle.recording_limits import RecordingLimits
 from ladle.task import CameraConfig, TaskConfig, load_task
-from read_sensors_utils import camera_recorder, checksums
+from read_sensors_utils import camera_recorder, checksums, image_layout
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.checksums import file_checksum
 from read_sensors_utils.clocks import clock_maps
 from read_sensors_utils.decode import header_ns
 from read_sensors_utils.extract import extract_bag
 from read_sensors_utils.find_bags import find_bags
-from read_sensors_utils.replay import JointRecorder
+from read_sensors_utils.joint_recorder import JointRecorder
+from read_sensors_utils.verification import verify_folder
 
 
 def extracted(synthetic: ModuleType, folder: Path, task: TaskConfig, **plan: Any) -> tuple[Episode, EpisodeFolder]:
@@ -150,7 +151,7 @@ def test_the_layout_is_the_one_of_the_readme(synthetic, tmp_path, small_task):
     """All files are there, depth is lossless, views hold every source frame, mass is one number a tick."""
     episode, episodes = extracted(synthetic, tmp_path, small_task)
     root = tmp_path / "out"
-    depth = decoded(root / "videos/3/0_depth.mkv", "gray16le")
+    depth = decoded(root / "videos/3/0_depth.avi", "gray16le")
     stamps = episodes.stamps(3)
     assert len(depth) == len(stamps["header_ns_camera_0"]) == 60
     np.testing.assert_array_equal(depth[:, 3, 5], 1000 + np.round(1000 * np.arange(60) / 30))
@@ -167,6 +168,24 @@ def test_the_layout_is_the_one_of_the_readme(synthetic, tmp_path, small_task):
     assert name.endswith(".mcap")
     assert len(checksum) == 64
     assert sorted(path.name for path in root.iterdir()) == ["actions", "frames", "numpy", "stamps", "videos"]
+
+
+def test_the_codec_of_lossless_depth_is_the_tasks(synthetic, tmp_path, small_task):
+    """ffv1 in Matroska holds the same ticks, and verification knows both."""
+    for codec, name in (("ffvhuff", "0_depth.avi"), ("ffv1", "0_depth.mkv")):
+        root = tmp_path / codec
+        extracted(synthetic, root, dataclasses.replace(small_task, depth_codec=codec))
+        depth = decoded(root / "out/videos/3" / name, "gray16le")
+        np.testing.assert_array_equal(depth[:, 3, 5], 1000 + np.round(1000 * np.arange(60) / 30))
+        assert not verify_folder(root / "out").faults
+
+
+def test_joints_that_cannot_be_read_midway_are_counted(synthetic, tmp_path, small_task):
+    """Joints are read many at once after the first tick: a message without its joints is still left out by itself."""
+    whole, _ = extracted(synthetic, tmp_path / "a", small_task)
+    some, _ = extracted(synthetic, tmp_path / "b", small_task, empty_joints=(40, 41, 97))
+    assert some.description["streams"]["joints"]["skipped"] == 3
+    np.testing.assert_allclose(some.joints, whole.joints, atol=1e-3)
 
 
 def test_frames_are_stored_in_zarr_2_with_blosc(synthetic, tmp_path, small_task):
@@ -353,6 +372,7 @@ def test_refusals_of_a_stream_name_the_recording(synthetic, tmp_path, small_task
         return image if message.header.stamp.nanosec < 500_000_000 else image[:-1]
 
     monkeypatch.setattr(camera_recorder, "decode_image", growing)
+    monkeypatch.setattr(image_layout, "ATTEMPTS", 0)
     with pytest.raises(BagError, match=r"^rosbag_3: /camera/.* size changes"):
         extracted(synthetic, tmp_path, small_task)
 

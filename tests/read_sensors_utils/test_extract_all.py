@@ -103,7 +103,7 @@ def test_threads_change_no_byte(synthetic, tmp_path, small_task, storage):
     one, three = files_of(tmp_path / "1"), files_of(tmp_path / "3")
     assert set(one) == set(three)
     assert not [name for name in one if one[name] != three[name]]
-    assert sum(name.endswith((".mp4", ".mkv")) for name in one) == 3
+    assert sum(name.endswith((".mp4", ".avi")) for name in one) == 3
 
 
 @pytest.mark.slow

@@ -69,14 +69,18 @@ def layouts_of(topic: Topic, names: tuple[str, ...] = NAMES) -> JointLayouts:
 
 def agrees(topic: Topic, layouts: JointLayouts, data: bytes, names: tuple[str, ...] = NAMES) -> bool:
     """Whether the message was read without decoding; whatever was read must equal what decoding gives."""
-    for view in (data, memoryview(data)):
-        found = layouts.read(view)
-        if found is not None:
+    found = layouts.read(data)
+    together = layouts.read_many([data, b"", data])
+    assert together[0] == together[2]
+    assert together[1] is None
+    assert found is None or together[0] == found
+    for sample in (found, layouts.read(memoryview(data)), together[0]):
+        if sample is not None:
             message = topic.decode(data)
             expected = joint_positions(message, names)
             assert expected is not None
-            assert found[0] == header_ns(message)
-            assert np.array(found[1]).tobytes() == expected.tobytes()
+            assert sample[0] == header_ns(message)
+            assert np.array(sample[1]).tobytes() == expected.tobytes()
     return found is not None
 
 
@@ -197,3 +201,4 @@ def test_positions_beyond_belief_are_left_to_the_decoder():
     layouts(sound)
     assert layouts.read(sound) is not None
     assert layouts.read(wrong) is None
+    assert layouts.read_many([wrong, sound, wrong]) == [None, layouts.read(sound), None]

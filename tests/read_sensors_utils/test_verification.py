@@ -84,8 +84,8 @@ def test_every_file_is_covered_but_the_labels(root: Path) -> None:
             f"episode 0: {name} has changed since it was written; extract it again: ladle repair with --bags and the "
             "folder of its recording"]
         (root / name).write_bytes(original)
-    (root / "videos/0/0_depth.mkv").unlink()
-    assert "videos/0/0_depth.mkv is missing" in str(verify_folder(root).faults[0])
+    (root / "videos/0/0_depth.avi").unlink()
+    assert "videos/0/0_depth.avi is missing" in str(verify_folder(root).faults[0])
 
 
 @pytest.mark.parametrize(("breakage", "words"), [
