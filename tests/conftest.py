@@ -1,13 +1,46 @@
-"""What every test may use."""
+"""What every test may use, and how the tests are dealt out to the workers of pytest-xdist (`make test`)."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
+# Whole runs of several processes would slow each other down, so one worker has them all. They begin first, so that no
+# worker is left alone with them at the end.
+WHOLE_RUNS = frozenset({
+    "tests/app/test_demo.py", "tests/ros2_ws/test_closed_loop.py", "tests/ros2_ws/test_messages.py",
+    "tests/ros2_ws/test_policy_death.py",
+})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first; all else stays in its order."""
+    items.sort(key=lambda item: _group(item.nodeid) != "whole runs")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each file on one worker, for its tests share fixtures.
+
+    The marker xdist_group would do the same, but pytest-xdist 3.8 sets it into a field that pytest 9.2 no longer reads.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    config.option.loadscopereorder = False  # by number of tests, which says nothing about how long they take
+    return ByGroup(config, log)
+
+
+def _group(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    return "whole runs" if file in WHOLE_RUNS else file
 
 
 @pytest.fixture(scope="session")
