@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-# Whole runs of several processes would slow each other down, so one worker has them all. They begin first, so that no
-# worker is left alone with them at the end.
+# Whole runs of several processes would slow each other down, so one worker has them all.
 WHOLE_RUNS = frozenset({
     "tests/app/test_demo.py", "tests/ros2_ws/test_closed_loop.py", "tests/ros2_ws/test_messages.py",
     "tests/ros2_ws/test_policy_death.py",
 })
+# What takes a minute begins first, so that no worker is left alone with it at the end.
+LONG_GROUPS = ("whole runs", "tests/simulation/test_expert.py", "tests/test_robot_python.py")
+
+# The workers already share the cores: more threads would only wait for each other. Children inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs first; all else stays in its order."""
-    items.sort(key=lambda item: _group(item.nodeid) != "whole runs")
+    """Long groups first; all else stays in its order."""
+    items.sort(key=_turn)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -36,6 +41,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False  # by number of tests, which says nothing about how long they take
     return ByGroup(config, log)
+
+
+def _turn(item: pytest.Item) -> int:
+    group = _group(item.nodeid)
+    return LONG_GROUPS.index(group) if group in LONG_GROUPS else len(LONG_GROUPS)
 
 
 def _group(nodeid: str) -> str:
