@@ -2,6 +2,8 @@ PYTHON ?= python3.11
 VENV := .venv
 # For example DEMO_ARGS="--seed 1 --controls"; see ladle demo --help.
 DEMO_ARGS ?=
+# Processes that the tests are dealt out to, at about 2 GB each.
+TEST_WORKERS ?= 2
 STAMP := $(VENV)/.installed
 # The environment of another ROS 2 or virtual environment must not leak into ours.
 RUN := env -u PYTHONPATH -u PYTHONHOME -u LD_LIBRARY_PATH -u _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -23,7 +25,7 @@ demo: setup
 	$(RUN) $(VENV)/bin/ladle demo $(DEMO_ARGS)
 
 test: setup lint
-	$(RUN) $(VENV)/bin/python -m pytest
+	$(RUN) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS)
 
 lint: setup
 	$(RUN) $(VENV)/bin/ruff check .

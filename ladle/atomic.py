@@ -13,6 +13,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -232,9 +233,10 @@ def _lock(folder: Path) -> int | None:
     except FileNotFoundError:
         return None
     except FileExistsError:
-        if os.path.lexists(folder) and not folder.is_dir():
+        # Or its holder removed it between mkdir's refusal and mkdir's look at what is there.
+        if _is_no_folder(folder):
             raise
-        return None  # its holder removed it between mkdir's refusal and mkdir's look at what is there
+        return None
     try:
         if _try_lock(descriptor) is not False and _is_at(descriptor, folder):
             return descriptor
@@ -243,6 +245,14 @@ def _lock(folder: Path) -> int | None:
         raise
     os.close(descriptor)  # another process has it, or removed or renamed it while we waited
     return None
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else bears the name; in one look, for between two a folder may come or go."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(descriptor: int) -> bool | None:

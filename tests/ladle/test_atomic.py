@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ladle import atomic
-from ladle.atomic import claimed_folder, replace_file, replace_folder, staging_folder
+from ladle.atomic import claimed_folder, locked_folder, replace_file, replace_folder, staging_folder
 from ladle.owner import OWNER_FILE, Owner
 from ladle.script import run_script
 
@@ -95,6 +99,50 @@ def test_a_staging_folder_goes_with_its_block(tmp_path: Path) -> None:
         assert mine
         assert [entry.name for entry in folder.iterdir()] == [OWNER_FILE]
     assert not folder.exists()
+
+
+LOOKS = 6
+
+
+def _come_and_go(monkeypatch: pytest.MonkeyPatch, folder: Path, is_there: Sequence[bool]) -> list[str]:
+    """Before each system call about the folder, other writers have made or removed it; afterwards they are done."""
+    to_come, looks = list(is_there), []
+
+    def observed(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if path == folder and to_come:
+                looks.append(real.__name__)
+                with contextlib.suppress(FileExistsError, FileNotFoundError):
+                    make(folder) if to_come.pop(0) else folder.rmdir()
+            return real(path, *arguments, **options)
+        return call
+
+    make = os.mkdir
+    for name in ("mkdir", "stat", "lstat", "open"):
+        monkeypatch.setattr(os, name, observed(getattr(os, name)))
+    return looks
+
+
+@pytest.mark.parametrize("is_there", list(itertools.product([True, False], repeat=LOOKS)))
+def test_a_folder_that_other_writers_make_and_remove_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: tuple[bool, ...]
+) -> None:
+    """Also when it is there as mkdir is refused and gone at the next look: whatever the order, the lock comes."""
+    monkeypatch.setattr(atomic, "LOCK_POLL_S", 0.0)
+    folder = tmp_path / ".partial-x"
+    looks = _come_and_go(monkeypatch, folder, is_there)
+    with locked_folder(folder, 60.0) as mine:
+        assert mine
+    assert looks[0] == "mkdir"
+
+
+def test_a_file_in_the_place_of_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    """It will not go away by itself; the error names it."""
+    path = tmp_path / ".partial-x"
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"\.partial-x"), locked_folder(path, 60.0):
+        pass
+    assert path.read_text() == "mine"
 
 
 def _without_locks(monkeypatch: pytest.MonkeyPatch) -> None:

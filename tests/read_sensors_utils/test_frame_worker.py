@@ -32,7 +32,7 @@ def test_no_more_bytes_wait_than_allowed():
     gate, running, most = threading.Event(), [0], [0]
 
     def job(n_bytes: int) -> None:
-        gate.wait(5)
+        gate.wait(60)
         running[0] -= n_bytes
 
     def fill() -> None:
@@ -45,10 +45,13 @@ def test_no_more_bytes_wait_than_allowed():
         lane = workers.lane()
         filler = threading.Thread(target=fill)
         filler.start()
-        time.sleep(0.05)
+        until_s = time.monotonic() + 60
+        while most[0] < 80 and time.monotonic() < until_s:
+            time.sleep(0.001)
+        time.sleep(0.05)  # time for the third to be let in, if it were
         assert most[0] == 80
         gate.set()
-        filler.join(5)
+        filler.join(60)
         workers.finish()
     assert not filler.is_alive()
 
@@ -81,7 +84,7 @@ def test_closing_drops_what_waits_and_ends_the_threads():
 
     def job() -> None:
         started.set()
-        gate.wait(5)
+        gate.wait(60)
         done.append(1)
 
     workers = FrameWorkers(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,16 +24,16 @@ Array = NDArray[np.float64]
 
 
 class DownwardPolicy:
-    """Goes down at 4 cm/s from where the tip is; may raise or sleep from a certain question on."""
+    """Goes down at 4 cm/s from where the tip is; may raise from a certain question on, or wait for leave to answer."""
 
     n_obs_steps = 2
     observation_keys = ("eef", "camera_1")
 
-    def __init__(self, fail_from: int = 10**6, sleep_s: float = 0.0) -> None:
+    def __init__(self, fail_from: int = 10**6, may_answer: threading.Event | None = None) -> None:
         self.questions: list[float] = []
         self.watched: list[float] = []
         self.seeds: list[int] = []
-        self._fail_from, self._sleep_s = fail_from, sleep_s
+        self._fail_from, self._may_answer = fail_from, may_answer
 
     def reset(self, seed: int) -> None:
         self.seeds.append(seed)
@@ -45,7 +45,8 @@ class DownwardPolicy:
         self.questions.append(window.decision_time_s)
         if len(self.questions) > self._fail_from:
             raise RuntimeError("the network is gone")
-        time.sleep(self._sleep_s)
+        if self._may_answer is not None:
+            self._may_answer.wait(60.0)
         target = np.tile(window.streams["eef"][-1], (15, 1))
         target[:, 2] -= 0.004 * np.arange(1, 16)
         return ActionChunk(window.time_s, window.time_s + 0.1 * np.arange(1, 16), {"pose": target})
@@ -166,12 +167,17 @@ def test_a_failing_policy_ends_in_rest(task: TaskConfig, chain: KinematicChain, 
 
 def test_a_silent_policy_ends_in_rest_without_waiting(task: TaskConfig, chain: KinematicChain,
                                                       home_rad: Array) -> None:
-    """A policy that takes seconds in its own thread does not hold the loop up; the plan runs out into rest."""
-    bench = Bench(task, chain, DownwardPolicy(sleep_s=3.0), home_rad, threaded=True)
+    """A policy that thinks on in its own thread does not hold the loop up; the plan runs out into rest."""
+    may_answer = threading.Event()
+    bench = Bench(task, chain, DownwardPolicy(may_answer=may_answer), home_rad, threaded=True)
     bench.loop.start(0)
-    begin = time.perf_counter()
-    bench.run(2.0)
-    assert time.perf_counter() - begin < 2.5
+    ticking = threading.Thread(target=bench.run, args=(2.0,))
+    ticking.start()
+    ticking.join(30.0)  # half of what the policy would wait
+    held_up = ticking.is_alive()
+    may_answer.set()
+    ticking.join()
+    assert not held_up
     assert bench.loop.counts.decisions == 1
     assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
     bench.assert_no_reflex()

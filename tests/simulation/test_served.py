@@ -107,7 +107,7 @@ def test_the_arm_and_its_controller_meet_at_a_socket(tmp_path: Path) -> None:
     np.testing.assert_array_equal(arm.ask(request), np.tile((0.1, 0.2), (4, 1)) / 3.0)
     assert asked == [request]
     arm.close()
-    controller.join(timeout=5.0)
+    controller.join(timeout=60.0)
     assert not controller.is_alive()
     assert not path.exists()
 
