@@ -25,7 +25,8 @@ demo: setup
 	$(RUN) $(VENV)/bin/ladle demo $(DEMO_ARGS)
 
 test: setup lint
-	$(RUN) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS)
+	$(RUN) $(VENV)/bin/python -m pytest -n $(TEST_WORKERS) -m "not alone"
+	$(RUN) $(VENV)/bin/python -m pytest -m alone
 
 lint: setup
 	$(RUN) $(VENV)/bin/ruff check .

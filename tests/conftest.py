@@ -10,47 +10,41 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-# Whole runs of several processes would slow each other down, so one worker has them all.
-WHOLE_RUNS = frozenset({
-    "tests/app/test_demo.py", "tests/ros2_ws/test_closed_loop.py", "tests/ros2_ws/test_messages.py",
-    "tests/ros2_ws/test_policy_death.py",
-})
+# Processes that talk at the pace of a robot: beside other tests they would be late.
+ALONE = ("tests/ros2_ws/", "tests/app/test_demo.py", "tests/app/test_up.py", "tests/app/test_kills.py")
 # What takes a minute begins first, so that no worker is left alone with it at the end.
-LONG_GROUPS = ("whole runs", "tests/simulation/test_expert.py", "tests/test_robot_python.py")
+LONG_FILES = ("tests/simulation/test_expert.py", "tests/test_robot_python.py")
 
 # The workers already share the cores: more threads would only wait for each other. Children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long groups first; all else stays in its order."""
-    items.sort(key=_turn)
+    """Mark what must run alone; long files first, all else stays in its order."""
+    for item in items:
+        if item.nodeid.startswith(ALONE):
+            item.add_marker("alone")
+    items.sort(key=lambda item: _file(item.nodeid) not in LONG_FILES)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep each file on one worker, for its tests share fixtures.
 
-    The marker xdist_group would do the same, but pytest-xdist 3.8 sets it into a field that pytest 9.2 no longer reads.
+    As --dist loadfile does, but in the order of the tests.
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByGroup(LoadScopeScheduling):
+    class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _group(nodeid)
+            return _file(nodeid)
 
     config.option.loadscopereorder = False  # by number of tests, which says nothing about how long they take
-    return ByGroup(config, log)
+    return ByFile(config, log)
 
 
-def _turn(item: pytest.Item) -> int:
-    group = _group(item.nodeid)
-    return LONG_GROUPS.index(group) if group in LONG_GROUPS else len(LONG_GROUPS)
-
-
-def _group(nodeid: str) -> str:
-    file = nodeid.partition("::")[0]
-    return "whole runs" if file in WHOLE_RUNS else file
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
