@@ -14,10 +14,15 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class LimitShares:
-    """How much of the task's limits a motion may use, and how near it may come to the end of a joint."""
+    """How much of the task's limits a motion may use, and how near it may come to the end of a joint.
+
+    tip_velocity 0.3 is 0.51 m/s for a Panda: demonstrations stay below 0.2 m/s, and a person beside the arm can step
+    back.
+    """
 
     position_margin_rad: NotNegative = 0.02
     velocity: Share = 0.9
+    tip_velocity: Share = 0.3
     acceleration: Share = 0.9
     jerk: Share = 0.9
 

@@ -23,7 +23,7 @@ from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
-from real_world_deployment.safety import MotionLimits
+from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.splice import Splice, Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
 
@@ -89,7 +89,7 @@ class DeploymentLoop:
         self._period_s = task.period_s
         self._caller = SynchronousCaller(policy) if caller is None else caller
         self.observations = ObservationBuffer(task, chain) if observations is None else observations
-        limits = MotionLimits(task.limits, config.limits, task.joints.names)
+        limits = limits_of(task, config.limits, chain)
         self._homing = Homing(chain, task.home, limits, config.home_speed_share)
         self._splicer = Splicer(chain, limits, config, followed[0].name, followed[0].kind, self._homing.home_rad,
                                 task.period_s)
