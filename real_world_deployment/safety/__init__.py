@@ -5,6 +5,7 @@ is too fast is slowed along its own path (`retimed`), one that cannot be made sa
 """
 
 from real_world_deployment.safety.joint_limits import MotionLimits
+from real_world_deployment.safety.retiming import retimed, within_limits
 from real_world_deployment.safety.seam import check_seam
 
-__all__ = ["MotionLimits", "check_seam"]
+__all__ = ["MotionLimits", "check_seam", "retimed", "within_limits"]
