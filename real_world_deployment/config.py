@@ -11,6 +11,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+REAL_ROBOT_SPEED = 0.10
+HOLD_TO_RUN_S = 0.25  # joysticks repeat their state at 20 Hz
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class LimitShares:
@@ -32,6 +35,11 @@ class DeploymentConfig:
     """One run.
 
     Attributes:
+        real_robot: the arm is not simulated: the task must then limit its tip and its workspace.
+        speed: override in (0, 1]: the policy's time runs at this share of the clock's (`safety/speed.py`). Scripts and
+            launch files take REAL_ROBOT_SPEED for a real robot unless told otherwise.
+        start_within_m, start_within_rad: how far from the home pose a run without homing may begin.
+        hold_to_run_s: the arm moves only while a button was seen pressed within so long; None asks for no button.
         latency_s: from the decision to the instant at which its chunk may be used. Simulations keep to it exactly.
         replan_ticks: the policy is asked at every n-th tick of the task.
         held_motion_s: how much of a chunk after the switch is kept, before the tail.
@@ -54,6 +62,11 @@ class DeploymentConfig:
             which can then be caught up with; Ruckig uses all the jerk it is given, so it is given little.
     """
 
+    real_robot: bool = False
+    speed: Share = 1.0
+    start_within_m: Positive = 0.15
+    start_within_rad: Positive = 0.5
+    hold_to_run_s: Positive | None = None
     latency_s: NotNegative = 0.1
     replan_ticks: Annotated[int, Field(ge=1)] = 4
     held_motion_s: Positive = 0.8
