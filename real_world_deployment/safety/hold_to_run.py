@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 
+ROUNDING_S = 1e-3
+
+
 class HoldToRun:
     """Remembers when the button was last seen, and how.
 
@@ -21,4 +24,4 @@ class HoldToRun:
 
     def is_held(self, now_s: float) -> bool:
         """Whether the arm may move. A report from the future, of a clock that was set, does not count."""
-        return self._pressed_s is not None and 0.0 <= now_s - self._pressed_s <= self._within_s
+        return self._pressed_s is not None and -ROUNDING_S <= now_s - self._pressed_s <= self._within_s
