@@ -147,7 +147,7 @@ def up(
     controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
     robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
     driver_limits: Annotated[bool, typer.Option(help="Says that the robot's driver limits set-points.")] = False,
-    speed: Annotated[float | None, typer.Option(help="Share of full speed: 1 simulated, 0.1 real, unless given.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Share of full speed; default 1, on a real robot 0.1.")] = None,
     hold_topic: Annotated[str, typer.Option(help="Joy topic of a button that must be held for the arm to move.")] = "",
     hold_button: Annotated[int, typer.Option(help="Index of that button.")] = 0,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,

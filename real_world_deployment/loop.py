@@ -1,7 +1,7 @@
 """The control loop: observe, ask, splice, send. It never waits, and time is an argument.
 
-Deny by default: nothing is sent before `safety.gate.StartGate` has no objection. Whatever fails later, the plan that the
-controller already holds ends at rest.
+Deny by default: nothing is sent before `safety.gate.StartGate` has no objection. Whatever fails later, the plan that
+the controller already holds ends at rest.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 ROUNDING_S = 1e-3
 
 

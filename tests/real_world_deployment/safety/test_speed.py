@@ -36,5 +36,5 @@ def test_homing_is_never_faster_than_either(speed: float, share: float) -> None:
 def test_a_window_longer_than_the_memory_is_refused() -> None:
     """Four observations a second apart do not fit into three seconds; two do."""
     check_memory(2, 1.0, 3.0)
-    with pytest.raises(DeploymentError, match="looks back 3.0 s"):
+    with pytest.raises(DeploymentError, match=r"looks back 3\.0 s"):
         check_memory(4, 1.0, 3.0)

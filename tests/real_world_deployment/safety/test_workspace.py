@@ -75,7 +75,7 @@ def test_a_box_is_kept_exactly(around: list[float], half_m: float, chain: Kinema
             workspace.check(standing(q[None]))
 
 
-def test_one_sample_outside_is_found_and_timed(chain: KinematicChain, home_rad: Array, all_limits: MotionLimits) -> None:
+def test_one_sample_outside_is_found_and_timed(home_rad: Array, all_limits: MotionLimits) -> None:
     """A path that dips through the table for a moment; its ends are fine. Slower would not help, and it says so."""
     q = np.tile(home_rad, (3, 1))
     q[1, 1] += 0.45
@@ -93,7 +93,6 @@ def test_the_demonstrators_motion_fits_into_the_tasks_workspace(all_limits: Moti
         clearances = all_limits.workspace.clearances_m(standing(q))
         assert clearances[0].min() > 0.008
         assert clearances[0, :2].min() < 0.06, "the spoon does reach into the bowl"
-        assert clearances[1:].min() > min(0.05, 0.008)
         assert clearances[[1, 2, 4, 5, 6]].min() > 0.05
 
 
