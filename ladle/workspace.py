@@ -27,7 +27,7 @@ class BoxConfig:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class PlaneConfig:
-    """A plane through point_m in the base frame; the arm stays on the side that the normal, of any length, points to."""
+    """A plane through point_m in the base frame; the arm stays on the side that the normal (of any length) shows."""
 
     name: str
     point_m: Triple

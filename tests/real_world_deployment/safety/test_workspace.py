@@ -86,14 +86,14 @@ def test_one_sample_outside_is_found_and_timed(home_rad: Array, all_limits: Moti
 
 
 def test_the_demonstrators_motion_fits_into_the_tasks_workspace(all_limits: MotionLimits) -> None:
-    """Scenes of both splits: at least 8 mm over the table with the spoon in the bowl, 5 cm from every face."""
+    """Scenes of both splits: at least 8 mm over the table with the spoon in the bowl, 5 cm from every other face."""
     assert all_limits.workspace is not None
     for seed, split in ((0, "train"), (1, "train"), (2, "eval"), (3, "eval")):
         q = plan(sample_scene(seed, split))[::10]  # type: ignore[arg-type]
         clearances = all_limits.workspace.clearances_m(standing(q))
         assert clearances[0].min() > 0.008
         assert clearances[0, :2].min() < 0.06, "the spoon does reach into the bowl"
-        assert clearances[[1, 2, 4, 5, 6]].min() > 0.05
+        assert clearances[[1, 2, 3, 4, 6]].min() > 0.05
 
 
 def test_a_spoon_on_the_table_is_refused(task: TaskConfig, chain: KinematicChain, all_limits: MotionLimits,
