@@ -1,4 +1,8 @@
-"""A motion as it is checked: at every millisecond."""
+"""A motion as it is checked: joints at every millisecond, points in space at every fourth.
+
+At a Panda's largest Cartesian acceleration and jerk (13 m/s², 6500 m/s³) a point strays at most 26 µm from the line
+between places 4 ms apart, and its speed at most 0.013 m/s.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,21 @@ from real_world_deployment.trajectory import CYCLE_S, JointStates, JointTrajecto
 Array = NDArray[np.float64]
 
 
+SPACE_STRIDE = 4
+
+
 class SampledMotion:
     """States at m instants; the links' frames are computed once, when something asks for them.
 
     Attributes:
         at_s: (m,) instants.
         states: (m, J) each.
+        sparse: (k,) indices of the samples at which points in space are looked at; the last one is among them.
     """
 
     def __init__(self, at_s: Array, states: JointStates) -> None:
         self.at_s, self.states = at_s, states
+        self.sparse: NDArray[np.intp] = np.append(np.arange(0, len(at_s) - 1, SPACE_STRIDE), len(at_s) - 1)
         self._chain: KinematicChain | None = None
 
     @classmethod
@@ -36,7 +45,7 @@ class SampledMotion:
         return cls(at_s, trajectory.sample(at_s))
 
     def frames(self, chain: KinematicChain) -> ChainFrames:
-        """The frames of a chain along the motion; one chain per motion."""
+        """The frames of a chain at the sparse samples; one chain per motion."""
         if self._chain is not chain:
             self._chain = chain
             self.__dict__.pop("_frames", None)
@@ -45,7 +54,7 @@ class SampledMotion:
     @cached_property
     def _frames(self) -> ChainFrames:
         assert self._chain is not None
-        return ChainFrames(self._chain, self.states.q_rad)
+        return ChainFrames(self._chain, self.states.q_rad[self.sparse])
 
 
 class Use(NamedTuple):

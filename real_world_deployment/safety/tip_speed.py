@@ -26,7 +26,7 @@ class TipSpeed:
         self._tip = [link_point(chain, chain.tip_frame)]
 
     def use(self, motion: SampledMotion) -> Use:
-        """(m, 1) speeds along the motion."""
-        velocities = motion.frames(self._chain).velocities(self._tip, motion.states.dq_rad_s)
-        return Use("tip velocity (m/s)", np.linalg.norm(velocities, axis=1).T, np.array([self.velocity_m_s]),
-                   (self._chain.tip_frame,))
+        """(m, 1) speeds along the motion, between the sparse samples interpolated."""
+        velocities = motion.frames(self._chain).velocities(self._tip, motion.states.dq_rad_s[motion.sparse])
+        speeds = np.interp(motion.at_s, motion.at_s[motion.sparse], np.linalg.norm(velocities[0], axis=0))
+        return Use("tip velocity (m/s)", speeds[:, None], np.array([self.velocity_m_s]), (self._chain.tip_frame,))

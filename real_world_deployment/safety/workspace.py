@@ -43,7 +43,7 @@ class Workspace:
         self._offsets_m: Array = np.array([offset for _, _, offset in borders])
 
     def clearances_m(self, motion: SampledMotion) -> Array:
-        """(B, P, m) how far each point's sphere is from each border; negative beyond it."""
+        """(B, P, k) how far each point's sphere is from each border; negative beyond it."""
         positions = motion.frames(self._chain).positions(self._points)
         distances = np.einsum("bi,pim->bpm", self._normals, positions)
         return distances - self._offsets_m[:, None, None] - self._radii_m[:, None]
@@ -54,7 +54,7 @@ class Workspace:
         border, point, row = np.unravel_index(int(np.argmin(clearances)), clearances.shape)
         depth_m = -float(clearances[border, point, row])
         if not depth_m <= 0.0:
-            raise MotionError(
-                f"the planned path takes {self._names[point]} (radius {self._radii_m[point]:.3f} m) {depth_m:.3f} m "
-                f"beyond {self._borders[border]} at {motion.at_s[row]:.3f} s; the motion is refused: stay inside, or "
-                "correct the task file's workspace")
+            at_s = motion.at_s[motion.sparse[row]]
+            raise MotionError(f"the planned path takes {self._names[point]} (radius {self._radii_m[point]:.3f} m) "
+                              f"{depth_m:.3f} m beyond {self._borders[border]} at {at_s:.3f} s; the motion is refused: "
+                              "stay inside, or correct the task file's workspace")

@@ -40,7 +40,7 @@ def test_the_speed_is_that_of_the_circle(all_limits: MotionLimits, chain: Kinema
     motion = SampledMotion.of(turn(home_rad, 0.5, 1.0), 0.0)
     radius_m = np.linalg.norm(chain.forward(home_rad)[:2])
     np.testing.assert_allclose(all_limits.tip_speed.use(motion).values[:, 0],
-                               radius_m * motion.states.dq_rad_s[:, 0], atol=1e-9)
+                               radius_m * motion.states.dq_rad_s[:, 0], atol=1e-4)
 
 
 def test_the_speed_override_scales_velocities_only(task: TaskConfig, chain: KinematicChain) -> None:
