@@ -147,6 +147,9 @@ def up(
     controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
     robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
     driver_limits: Annotated[bool, typer.Option(help="Says that the robot's driver limits set-points.")] = False,
+    speed: Annotated[float | None, typer.Option(help="Share of full speed; default 1, on a real robot 0.1.")] = None,
+    hold_topic: Annotated[str, typer.Option(help="Joy topic of a button that must be held for the arm to move.")] = "",
+    hold_button: Annotated[int, typer.Option(help="Index of that button.")] = 0,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
     guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
 ) -> None:
@@ -157,7 +160,8 @@ def up(
 
     wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
     bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
-             driver_limits=driver_limits, **guidance_parameters(wish))
+             driver_limits=driver_limits, hold_topic=hold_topic, hold_button=hold_button,
+             **({} if speed is None else {"speed": speed}), **guidance_parameters(wish))
 
 
 @app.command("eval")

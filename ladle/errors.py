@@ -49,6 +49,10 @@ class MotionError(LadleError, ValueError):
     """A motion was refused: it would break a limit, or cannot be planned."""
 
 
+class TooFastError(MotionError):
+    """A motion breaks a limit of velocity, acceleration or jerk; slower along the same path it may do."""
+
+
 class DeploymentError(LadleError):
     """A process, topic or package that a run needs is not there."""
 

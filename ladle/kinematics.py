@@ -5,8 +5,7 @@ Robot-side code must run where `pin` does not install (numpy 1), hence our own; 
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ladle.errors import KinematicsError
 from ladle.pose import matrix_to_quaternion, quaternion_to_matrix
+from ladle.urdf_chain import LinkFrame, chain_parts
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,7 @@ class KinematicChain:
     Attributes:
         joint_names: moving joints from base to tip.
         lower_rad, upper_rad: (n,) position limits (metres for a prismatic joint); infinite where there are none.
+        links: every link from base to tip, and where it is.
     """
 
     base_frame: str
@@ -48,6 +49,7 @@ class KinematicChain:
     versine: Array = field(repr=False)
     linear: Array = field(repr=False)
     tip: Array = field(repr=False)
+    links: Mapping[str, LinkFrame] = field(repr=False)
 
     @classmethod
     def from_urdf(cls, urdf_text: str, base_frame: str, tip_frame: str) -> KinematicChain:
@@ -56,7 +58,7 @@ class KinematicChain:
         Raises:
             KinematicsError: not a URDF, a frame is missing (the message lists those there), or no chain joins them.
         """
-        return _build(_path(urdf_text, base_frame, tip_frame), base_frame, tip_frame)
+        return cls(base_frame, tip_frame, *chain_parts(urdf_text, base_frame, tip_frame))
 
     @property
     def n_joints(self) -> int:
@@ -201,97 +203,3 @@ def _rotation_error(matrix: Array) -> Array:
     pivot = int(np.argmax(axis))
     signs = np.where(matrix[pivot] + matrix[:, pivot] < 0, -1.0, 1.0)
     return np.pi * axis * signs
-
-
-def _path(urdf_text: str, base_frame: str, tip_frame: str) -> list[ElementTree.Element]:
-    """Joint elements from base to tip."""
-    try:
-        root = ElementTree.fromstring(urdf_text)
-    except ElementTree.ParseError as error:
-        raise KinematicsError(f"the robot description is not XML ({error}); expected the text of a URDF") from error
-    links = [str(link.get("name")) for link in root.findall("link")]
-    for frame in (base_frame, tip_frame):
-        if frame not in links:
-            raise KinematicsError(f"the URDF has no frame {frame!r}; it has: {', '.join(links) or 'none'}")
-    by_child = {_attribute(joint, "child", "link", ""): joint for joint in root.findall("joint")}
-    joints: list[ElementTree.Element] = []
-    frame = tip_frame
-    while frame != base_frame:
-        joint = by_child.get(frame)
-        if joint is None or len(joints) > len(links):
-            raise KinematicsError(f"the URDF joins no chain from {base_frame!r} down to {tip_frame!r}; going up from "
-                                  f"the tip ends at {frame!r}, so name a base at or below it")
-        joints.insert(0, joint)
-        frame = _attribute(joint, "parent", "link", "")
-    return joints
-
-
-def _build(joints: list[ElementTree.Element], base_frame: str, tip_frame: str) -> KinematicChain:
-    names: list[str] = []
-    limits: list[tuple[float, float]] = []
-    revolute: list[bool] = []
-    axes: list[Array] = []
-    terms: list[tuple[Array, Array, Array, Array]] = []
-    before = np.eye(4)
-    for joint in joints:
-        name, kind = str(joint.get("name")), str(joint.get("type"))
-        before = before @ _origin(joint)
-        if kind == "fixed":
-            continue
-        if kind not in {"revolute", "continuous", "prismatic"} or joint.find("mimic") is not None:
-            raise KinematicsError(f"joint {name!r} between {base_frame!r} and {tip_frame!r} is of type {kind!r} or "
-                                  "mimics another; expected revolute, continuous, prismatic or fixed joints")
-        axis = np.array(_numbers(_attribute(joint, "axis", "xyz", "1 0 0")))
-        axis = axis / np.linalg.norm(axis)
-        names.append(name)
-        lower, upper = (float(_attribute(joint, "limit", side, "0")) for side in ("lower", "upper"))
-        limits.append((-np.inf, np.inf) if kind == "continuous" else (lower, upper))
-        revolute.append(kind != "prismatic")
-        axes.append(axis)
-        terms.append(_terms(before, axis, kind != "prismatic"))
-        before = np.eye(4)
-    if not names:
-        raise KinematicsError(f"no joint moves between {base_frame!r} and {tip_frame!r}; check the task's frames")
-    constant, sine, versine, linear = (np.array([term[k] for term in terms]) for k in range(4))
-    return KinematicChain(base_frame, tip_frame, tuple(names), np.array([low for low, _ in limits]),
-                          np.array([high for _, high in limits]), np.array(revolute), np.array(axes),
-                          constant, sine, versine, linear, before)
-
-
-def _terms(before: Array, axis: Array, revolute: bool) -> tuple[Array, Array, Array, Array]:
-    """The four matrices of one joint's transform, see KinematicChain."""
-    sine, versine, linear = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros((4, 4))
-    if revolute:
-        cross = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-        sine[:3, :3] = before[:3, :3] @ cross
-        versine[:3, :3] = before[:3, :3] @ cross @ cross
-    else:
-        linear[:3, 3] = before[:3, :3] @ axis
-    return before, sine, versine, linear
-
-
-def _origin(joint: ElementTree.Element) -> Array:
-    """(4, 4) of the joint's <origin>; rpy are fixed-axis angles, R = Rz(yaw) Ry(pitch) Rx(roll)."""
-    roll, pitch, yaw = _numbers(_attribute(joint, "origin", "rpy", "0 0 0"))
-    (cr, sr), (cp, sp), (cy, sy) = ((np.cos(angle), np.sin(angle)) for angle in (roll, pitch, yaw))
-    transform = np.eye(4)
-    transform[:3, :3] = [[cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
-                         [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
-                         [-sp, cp * sr, cp * cr]]
-    transform[:3, 3] = _numbers(_attribute(joint, "origin", "xyz", "0 0 0"))
-    return transform
-
-
-def _attribute(element: ElementTree.Element, child: str, key: str, default: str) -> str:
-    found = element.find(child)
-    return default if found is None else found.get(key, default)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(word) for word in text.split()]
-    except ValueError as error:
-        raise KinematicsError(f"the URDF holds {text!r} where three numbers are expected") from error
-    if len(numbers) != 3:
-        raise KinematicsError(f"the URDF holds {text!r} where three numbers are expected")
-    return numbers

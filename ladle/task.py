@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from ladle.errors import TaskError
 from ladle.recording_limits import RecordingLimits
 from ladle.task_errors import in_words
+from ladle.workspace import WorkspaceConfig
 
 STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 Positive = Annotated[float, Field(gt=0)]
@@ -136,13 +137,20 @@ class PoseConfig:
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
 class LimitsConfig:
-    """Joint limits of the robot, (n_joints,) each; the manufacturer's table."""
+    """Joint limits of the robot, (n_joints,) each; the manufacturer's table.
+
+    Attributes:
+        arm: "fr3" adds the velocity limits of a Franka Research 3, which fall towards the ends of the joints.
+        tip_velocity_m_s: largest speed of the tip; not given, it is not limited.
+    """
 
     position_lower_rad: tuple[float, ...]
     position_upper_rad: tuple[float, ...]
     velocity_rad_s: tuple[Positive, ...]
     acceleration_rad_s2: tuple[Positive, ...]
     jerk_rad_s3: tuple[Positive, ...]
+    arm: Literal["panda", "fr3", "other"] = "other"
+    tip_velocity_m_s: Positive | None = None
 
     @model_validator(mode="after")
     def _same_width(self) -> LimitsConfig:
@@ -152,6 +160,8 @@ class LimitsConfig:
             raise ValueError(f"all joint limits must have one entry per joint, got widths {sorted(widths)}")
         if any(low >= high for low, high in zip(self.position_lower_rad, self.position_upper_rad, strict=True)):
             raise ValueError("every lower position limit must be below the upper one")
+        if self.arm != "other" and widths != {7}:
+            raise ValueError(f"arm {self.arm} has 7 joints, the limits are given for {widths.pop()}")
         return self
 
 
@@ -213,6 +223,7 @@ class TaskConfig:
     joints: JointsConfig | None = None
     frames: FramesConfig | None = None
     limits: LimitsConfig | None = None
+    workspace: WorkspaceConfig | None = None
     home: HomeConfig | None = None
     stages: StagesConfig | None = None
     action_source: Literal["next_measured", "commanded"] = "next_measured"
@@ -226,6 +237,8 @@ class TaskConfig:
     def _parts_agree(self) -> TaskConfig:
         if self.frames is not None and self.joints is None:
             raise ValueError("frames needs joints: the pose is computed from them")
+        if self.workspace is not None and self.frames is None:
+            raise ValueError("workspace needs frames: it is checked by the kinematics between them")
         if self.limits is not None and self.joints is not None:
             width, expected = len(self.limits.velocity_rad_s), len(self.joints.names)
             if width != expected:

@@ -11,13 +11,21 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+REAL_ROBOT_SPEED = 0.10
+HOLD_TO_RUN_S = 0.25  # joysticks repeat their state at 20 Hz
+
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class LimitShares:
-    """How much of the task's limits a motion may use, and how near it may come to the end of a joint."""
+    """How much of the task's limits a motion may use, and how near it may come to the end of a joint.
+
+    tip_velocity 0.3 is 0.51 m/s for a Panda: demonstrations stay below 0.2 m/s, and a person beside the arm can step
+    back.
+    """
 
     position_margin_rad: NotNegative = 0.02
     velocity: Share = 0.9
+    tip_velocity: Share = 0.3
     acceleration: Share = 0.9
     jerk: Share = 0.9
 
@@ -27,6 +35,11 @@ class DeploymentConfig:
     """One run.
 
     Attributes:
+        real_robot: the arm is not simulated: the task must then limit its tip and its workspace.
+        speed: override in (0, 1]: the policy's time runs at this share of the clock's (`safety/speed.py`). Scripts and
+            launch files take REAL_ROBOT_SPEED for a real robot unless told otherwise.
+        start_within_m, start_within_rad: how far from the home pose a run without homing may begin.
+        hold_to_run_s: the arm moves only while a button was seen pressed within so long; None asks for no button.
         latency_s: from the decision to the instant at which its chunk may be used. Simulations keep to it exactly.
         replan_ticks: the policy is asked at every n-th tick of the task.
         held_motion_s: how much of a chunk after the switch is kept, before the tail.
@@ -49,6 +62,11 @@ class DeploymentConfig:
             which can then be caught up with; Ruckig uses all the jerk it is given, so it is given little.
     """
 
+    real_robot: bool = False
+    speed: Share = 1.0
+    start_within_m: Positive = 0.15
+    start_within_rad: Positive = 0.5
+    hold_to_run_s: Positive | None = None
     latency_s: NotNegative = 0.1
     replan_ticks: Annotated[int, Field(ge=1)] = 4
     held_motion_s: Positive = 0.8

@@ -1,7 +1,7 @@
 """The control loop: observe, ask, splice, send. It never waits, and time is an argument.
 
-Deny by default: nothing is sent before joints and cameras are fresh. Whatever fails later, the plan that the
-controller already holds ends at rest.
+Deny by default: nothing is sent before `safety.gate.StartGate` has no objection. Whatever fails later, the plan that
+the controller already holds ends at rest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
-from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.observation import KEPT_S, ObservationBuffer
 from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
-from real_world_deployment.safety import MotionLimits
+from real_world_deployment.safety.clock_watch import ClockWatch
+from real_world_deployment.safety.gate import StartGate
+from real_world_deployment.safety.hold_to_run import HoldToRun
+from real_world_deployment.safety.speed import check_memory, homing_share, stretched_chunk, stretched_config
+from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.splice import Splice, Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
 
@@ -74,6 +78,7 @@ class DeploymentLoop:
         counts: what has happened.
         last_chunk: the chunk that was used last.
         running: the plan in force; None before the first.
+        button: where reports of the hold-to-run button go; None in a run without one.
     """
 
     def __init__(self, task: TaskConfig, policy: Policy, controller: Controller, chain: KinematicChain,
@@ -86,13 +91,16 @@ class DeploymentLoop:
                                   "action part of kind pose or joints")
         self._check_joints(task.name, task.joints.names, chain)
         self._policy, self._controller, self._config = policy, controller, config
-        self._period_s = task.period_s
+        self._period_s = task.period_s / config.speed
+        check_memory(policy.n_obs_steps, self._period_s, KEPT_S)
         self._caller = SynchronousCaller(policy) if caller is None else caller
         self.observations = ObservationBuffer(task, chain) if observations is None else observations
-        limits = MotionLimits(task.limits, config.limits, task.joints.names)
-        self._homing = Homing(chain, task.home, limits, config.home_speed_share)
-        self._splicer = Splicer(chain, limits, config, followed[0].name, followed[0].kind, self._homing.home_rad,
-                                task.period_s)
+        limits = limits_of(task, config.limits, chain, config.speed)
+        self._homing = Homing(chain, task.home, limits, homing_share(config))
+        self._splicer = Splicer(chain, limits, stretched_config(config), followed[0].name, followed[0].kind,
+                                self._homing.home_rad, self._period_s)
+        self.button = None if config.hold_to_run_s is None else HoldToRun(config.hold_to_run_s)
+        self._gate = StartGate(task, config, chain, limits, self.observations, controller)
         self._clear(0)
 
     def start(self, seed: int) -> None:
@@ -121,13 +129,17 @@ class DeploymentLoop:
 
     def tick(self, now_s: float) -> LoopState:
         """Do what is due at now_s."""
+        self._gate.clock.note(now_s)
+        if self._is_held_back(now_s):
+            return self.state
         if self.state is LoopState.IDLE and self._is_wanted:
             self._begin(now_s)
         elif self.state is LoopState.HOMING:
             self._watch_homing(now_s)
         if self.state is LoopState.RUNNING:
+            self._watch_arm(now_s)
             self._use_answer(now_s)
-            if now_s >= self._next_tick_s - EARLY_S:
+            if self.state is LoopState.RUNNING and now_s >= self._next_tick_s - EARLY_S:
                 self._decide(now_s)
                 self._use_answer(now_s)
         return self.state
@@ -141,12 +153,31 @@ class DeploymentLoop:
         self._next_tick_s, self._ticks_to_question = 0.0, 0
         self._asked_s: float | None = None
         self._failures_in_a_row = 0
+        self._is_resting, self._resumed_s = False, -math.inf
+        self._gate.clock = ClockWatch()
+
+    def _is_held_back(self, now_s: float) -> bool:
+        """Come to rest when the button is let go, and go on when it is pressed again; homing is planned anew."""
+        if self.button is None or self.button.is_held(now_s) or self.state is LoopState.STOPPED or not self._is_wanted:
+            if self._is_resting:
+                self._is_resting, self._resumed_s, self._next_tick_s = False, now_s, now_s
+            return False
+        if not self._is_resting and self.running is not None and not self.is_at_rest(now_s):
+            try:
+                self._send(self._splicer.stop(self.running, now_s), now_s)
+            except MotionError as error:
+                log.warning("no shorter stop than the plan's own tail: %s", error)
+        if self.state is LoopState.HOMING:
+            self._enter(LoopState.IDLE, "homing was interrupted")
+        self._is_resting = True
+        self._say("waiting: hold the button to let the arm move")
+        return True
 
     def _begin(self, now_s: float) -> None:
-        stale = self._stale(now_s)
+        denials = self._gate.denials(now_s)
         q_rad = self.observations.newest_joints()
-        if stale is not None or q_rad is None:
-            self.detail = f"waiting: {stale}"
+        if denials or q_rad is None or not self.is_at_rest(now_s):
+            self.detail = "waiting: " + ("; ".join(map(str, denials)) or "the arm is not at rest yet")
             return
         start_s = now_s + self._config.lead_in_s
         self.running = at_rest(q_rad, start_s)
@@ -181,11 +212,6 @@ class DeploymentLoop:
 
     def _decide(self, now_s: float) -> None:
         """One tick of the task: ask when it is time to, else let the policy watch."""
-        error_rad = self._following_error_rad(now_s)
-        if error_rad > self._config.following_error_rad:
-            self._enter(LoopState.STOPPED, f"the arm is {error_rad:.3f} rad from its plan; has the controller stopped?")
-        if self.state is not LoopState.RUNNING:
-            return
         self._next_tick_s += self._period_s
         if self._next_tick_s <= now_s - EARLY_S:
             self._next_tick_s = now_s + self._period_s  # ticks were missed: go on from here
@@ -201,6 +227,11 @@ class DeploymentLoop:
         self._asked_s = now_s
         self._ticks_to_question = self._config.replan_ticks - 1
         self.counts.decisions += 1
+
+    def _watch_arm(self, now_s: float) -> None:
+        error_rad = self._following_error_rad(now_s)
+        if error_rad > self._config.following_error_rad:
+            self._enter(LoopState.STOPPED, f"the arm is {error_rad:.3f} rad from its plan; has the controller stopped?")
 
     def _watch(self, window: ObservationWindow, now_s: float) -> None:
         """Show a tick; a question that is open stays open whatever the policy raises."""
@@ -246,8 +277,10 @@ class DeploymentLoop:
             return
         self._asked_s, self._failures_in_a_row = None, 0
         assert self.running is not None
+        if chunk.observation_time_s < self._resumed_s:
+            return  # of before the pause: the arm has come to rest since
         try:
-            splice = self._splicer.join(chunk, self.running, now_s)
+            splice = self._splicer.join(stretched_chunk(chunk, self._config.speed), self.running, now_s)
         except MotionError as error:
             self.counts.refused += 1
             self._say(f"chunk refused: {error}")

@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
-ROUNDING_RAD = 1e-9
+ROUNDING = 1e-9  # rad and rad/s
 
 
 class RuckigController:
@@ -134,7 +134,9 @@ class RuckigController:
         limits = self._limits
         if np.any(q < limits.lower_rad) or np.any(q > limits.upper_rad):
             raise MotionError(f"target {np.round(q, 3)} rad is outside the position limits")
-        if np.any(np.abs(dq) > limits.velocity_rad_s) or np.any(np.abs(ddq) > limits.acceleration_rad_s2):
+        bounds = limits.velocity_bounds(q)
+        if (np.any(dq < bounds.lower_rad_s) or np.any(dq > bounds.upper_rad_s)
+                or np.any(np.abs(ddq) > limits.acceleration_rad_s2)):
             raise MotionError("the target's velocity or acceleration is above the limits")
 
     def _solve(self, state: tuple[Array, Array, Array], target: tuple[Array, Array, Array] | None) -> Any:
@@ -170,8 +172,11 @@ class RuckigController:
         """Ruckig may swing beyond a target that lies inside; an arm that is outside already may come back."""
         # Ruckig's own position_extrema hold a 0 for some joints that stand still.
         instants_s = np.append(np.arange(0.0, segment.duration, CYCLE_S), segment.duration)
-        rows = np.array([segment.at_time(at_s)[0] for at_s in instants_s.tolist()])
+        states = np.array([segment.at_time(at_s)[:2] for at_s in instants_s.tolist()])
+        rows, bounds = states[:, 0], self._limits.velocity_bounds(states[:, 0])
+        if np.any(states[:, 1] < bounds.lower_rad_s - ROUNDING) or np.any(states[:, 1] > bounds.upper_rad_s + ROUNDING):
+            raise MotionError(f"{way} is faster than a joint may be where it is")
         lowest, highest = rows.min(axis=0), rows.max(axis=0)
         lower, upper = np.minimum(self._limits.lower_rad, q_rad), np.maximum(self._limits.upper_rad, q_rad)
-        if np.any(lowest < lower - ROUNDING_RAD) or np.any(highest > upper + ROUNDING_RAD):
+        if np.any(lowest < lower - ROUNDING) or np.any(highest > upper + ROUNDING):
             raise MotionError(f"{way} leaves the position limits")

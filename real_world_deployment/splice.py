@@ -13,15 +13,15 @@ from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.fit import fit_motion
-from real_world_deployment.safety import MotionLimits, check_seam
+from real_world_deployment.safety import MotionLimits, check_seam, within_limits
 from real_world_deployment.trajectory import JointState, JointTrajectory
 
 Array = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
-# Share of the cut-off frequency and stretch of the time, tried in this order until the limits hold.
-ATTEMPTS = ((1.0, 1.0), (0.7, 1.0), (0.5, 1.0), (0.5, 1.5), (0.35, 2.0))
+# Shares of the cut-off frequency, tried in this order: the path as asked, in time or slower; then smoother paths.
+ATTEMPTS = (1.0, 0.7, 0.5, 0.35)
 BRAKING_S = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)
 
 
@@ -144,20 +144,22 @@ class Splicer:
         return np.array(joints)
 
     def _planned(self, start: JointState, times_s: Array, q_rad: Array) -> tuple[JointTrajectory, bool]:
-        """The first motion of ATTEMPTS that keeps the limits, and whether it is not the one asked for."""
+        """The first motion of ATTEMPTS that keeps the limits, and whether it is not the one asked for.
+
+        One that is only too fast is slowed along its own path before a smoother path is tried.
+        """
         reason = MotionError("no motion was tried")
-        for attempt, (cutoff_share, stretch) in enumerate(ATTEMPTS):
-            stretched = start.time_s + stretch * (times_s - start.time_s)
-            motion = fit_motion(start, stretched, q_rad, stretch * self._config.tail_s,
-                                cutoff_share * self._config.cutoff_hz / stretch, stretch * self._spacing_s)
+        for cutoff_share in ATTEMPTS:
+            motion = fit_motion(start, times_s, q_rad, self._config.tail_s, cutoff_share * self._config.cutoff_hz,
+                                self._spacing_s)
             try:
-                self._limits.check(motion)
+                motion, slowed = within_limits(motion, self._limits)
                 check_seam(start, motion.state(start.time_s))
             except MotionError as error:
                 reason = error
                 continue
-            if attempt:
-                log.info("motion made smoother (cut-off x%.2f, time x%.2f): %s", cutoff_share, stretch, reason)
-            return motion, attempt > 0
+            if slowed or cutoff_share < 1.0:
+                log.info("motion made slower or smoother (cut-off x%.2f): %s", cutoff_share, slowed or reason)
+            return motion, bool(slowed) or cutoff_share < 1.0
         raise reason
 

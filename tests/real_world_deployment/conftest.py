@@ -12,6 +12,7 @@ from ladle.task import TaskConfig, load_task
 from real_world_deployment.config import LimitShares
 from real_world_deployment.homing import Homing
 from real_world_deployment.safety import MotionLimits
+from real_world_deployment.safety.task_limits import limits_of
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,12 @@ def limits(task: TaskConfig) -> MotionLimits:
     assert task.limits is not None
     assert task.joints is not None
     return MotionLimits(task.limits, LimitShares(), task.joints.names)
+
+
+@pytest.fixture(scope="session")
+def all_limits(task: TaskConfig, chain: KinematicChain) -> MotionLimits:
+    """What a run checks: joints, tip speed and workspace."""
+    return limits_of(task, LimitShares(), chain)
 
 
 @pytest.fixture(scope="session")

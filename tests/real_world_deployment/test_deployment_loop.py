@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 class DownwardPolicy:
-    """Goes down at 4 cm/s from where the tip is; may raise from a certain question on, or wait for leave to answer."""
+    """Goes down at 2.5 cm/s from where the tip is; may raise from a certain question on, or wait for leave to answer."""
 
     n_obs_steps = 2
     observation_keys = ("eef", "camera_1")
@@ -48,7 +48,7 @@ class DownwardPolicy:
         if self._may_answer is not None:
             self._may_answer.wait(60.0)
         target = np.tile(window.streams["eef"][-1], (15, 1))
-        target[:, 2] -= 0.004 * np.arange(1, 16)
+        target[:, 2] -= 0.0025 * np.arange(1, 16)
         return ActionChunk(window.time_s, window.time_s + 0.1 * np.arange(1, 16), {"pose": target})
 
 
@@ -131,7 +131,7 @@ def test_a_run_homes_then_follows_the_policy(task: TaskConfig, chain: KinematicC
     np.testing.assert_allclose(gaps, 0.4, atol=1e-9)
     assert len(policy.watched) >= 3 * len(gaps)
     sunk_m = height_m - chain.forward(bench.arm.q_rad([bench.arm.now_ms / 1000]))[0, 2]
-    assert sunk_m > 0.04
+    assert sunk_m > 0.03
     assert bench.loop.counts.refused == 0
     # The chunk asked for at d is used at d + latency, exactly.
     used = bench.arm.sent[1:]
@@ -307,3 +307,77 @@ def test_a_policy_that_fails_to_watch_is_counted(task: TaskConfig, chain: Kinema
     bench.run(1.0)
     assert bench.loop.state is LoopState.STOPPED
     assert "cannot watch" in bench.loop.detail
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.2])
+def test_the_speed_override_slows_the_whole_run(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                                speed: float) -> None:
+    """Questions, observed frames and motion are stretched alike: after as many decisions the tip is as far down."""
+
+    def descent(at: float) -> tuple[Array, Array, float]:
+        policy = DownwardPolicy()
+        spans: list[float] = []
+        bench = Bench(task, chain, policy, home_rad, DeploymentConfig(speed=at, latency_s=0.0))
+        ask = policy.predict
+        policy.predict = lambda window: (spans.append(float(np.ptp(window.observation_times_s))),  # type: ignore
+                                         ask(window))[1]
+        bench.run(1.5 / at)
+        bench.loop.start(0)
+        bench.run(2.0 / at)
+        bench.assert_no_reflex()
+        assert bench.loop.counts.refused == 0
+        tip = chain.forward(bench.arm.q_rad([bench.arm.now_ms / 1000]))[0]
+        return np.array(policy.questions), np.array(spans), float(chain.forward(home_rad)[2] - tip[2])
+
+    full_at, full_spans, full_m = descent(1.0)
+    slow_at, slow_spans, slow_m = descent(speed)
+    assert len(slow_at) == len(full_at)
+    np.testing.assert_allclose(np.diff(slow_at), 0.4 / speed, atol=1e-6)
+    np.testing.assert_allclose(full_spans, 0.1, atol=0.031)
+    np.testing.assert_allclose(slow_spans, 0.1 / speed, atol=0.031)
+    # Lead-in and the age of what is observed do not stretch, so a slow run is a little farther along.
+    assert slow_m == pytest.approx(full_m, rel=0.3)
+    assert full_m > 0.02
+
+
+def test_a_speed_that_the_memory_cannot_span_is_refused(task: TaskConfig, chain: KinematicChain,
+                                                        home_rad: Array) -> None:
+    """Two observations 2.5 s apart, kept for three seconds."""
+    with pytest.raises(DeploymentError, match="at this speed"):
+        DeploymentLoop(task, DownwardPolicy(), PerfectArm(home_rad), chain, DeploymentConfig(speed=0.04))
+
+
+def test_the_arm_moves_only_while_the_button_is_held(task: TaskConfig, chain: KinematicChain,
+                                                     start_rad: Array) -> None:
+    """Not pressed: nothing is sent. Let go in homing and in the run: rest, and on from there when pressed again."""
+    bench = Bench(task, chain, DownwardPolicy(), start_rad, DeploymentConfig(hold_to_run_s=0.25))
+    button = bench.loop.button
+    assert button is not None
+
+    def run(seconds: float, is_held: bool) -> None:
+        for _ in range(round(seconds * 10)):
+            if is_held:
+                button.see(True, bench.arm.now_ms / 1000.0 + 0.1)
+            bench.run(0.1)
+
+    bench.loop.start(0)
+    run(1.0, is_held=False)
+    assert bench.arm.sent == []
+    assert "hold the button" in bench.loop.detail
+    run(1.0, is_held=True)
+    assert bench.loop.state is LoopState.HOMING
+    run(1.5, is_held=False)
+    assert bench.loop.state is LoopState.IDLE
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    run(6.0, is_held=True)
+    assert bench.loop.state is LoopState.RUNNING
+    assert bench.loop.counts.decisions > 2
+    run(1.5, is_held=False)
+    sent = len(bench.arm.sent)
+    assert bench.loop.state is LoopState.RUNNING
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
+    run(0.5, is_held=False)
+    assert len(bench.arm.sent) == sent
+    run(1.0, is_held=True)
+    assert len(bench.arm.sent) > sent
+    bench.assert_no_reflex()

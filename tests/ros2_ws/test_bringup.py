@@ -131,6 +131,9 @@ def test_the_transport_profile_carries_images() -> None:
         ({"policy": "replay"}, "episodes:="),
         ({"checkpoint": ""}, "checkpoint:="),
         ({"latency_s": "soon"}, "latency_s:=soon is not a float"),
+        ({"speed": "1.5"}, "speed:=1.5 is not in"),
+        ({"speed": "0"}, "speed:=0 is not in"),
+        ({"hold_button": "-1"}, "hold_button:=-1"),
         ({"home": "maybe"}, "home:=maybe is not a bool"),
         ({"checkpint": "x"}, "unknown argument 'checkpint'"),
     ],
@@ -139,3 +142,14 @@ def test_arguments_that_do_not_fit_are_named(given: dict[str, str], message: str
     """A wrong argument gives one line that says what would fit, before any process starts."""
     with pytest.raises(DeploymentError, match=message):
         settings_from_text({"checkpoint": "/runs/latest", **given})
+
+
+@pytest.mark.parametrize(("given", "speed"), [
+    ({}, 1.0), ({"robot": "franka"}, 0.1), ({"robot": "franka", "speed": "0.3"}, 0.3), ({"speed": "0.5"}, 0.5),
+])
+def test_a_real_robot_is_slow_unless_told_otherwise(given: dict[str, str], speed: float) -> None:
+    """A tenth of full speed on a Franka, full speed in simulation; the policy's node gets it, and what the arm is."""
+    nodes = describe(settings_from_text({"checkpoint": "/runs/latest", **given}))
+    parameters = next(node.parameters for node in nodes if node.executable == "policy_node")
+    assert parameters["speed"] == speed
+    assert parameters["real_robot"] == (given.get("robot") == "franka")

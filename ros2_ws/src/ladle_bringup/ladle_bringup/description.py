@@ -16,6 +16,7 @@ from typing import Any
 
 from ladle.errors import DeploymentError
 from ladle.policy import Guidance
+from real_world_deployment.config import REAL_ROBOT_SPEED
 
 ParameterValue = bool | int | float | str
 
@@ -37,6 +38,9 @@ class BringupSettings:
         episode: number of the episode that is replayed; -1 takes the first.
         controller: jtc or ruckig.
         robot: sim or franka.
+        speed: override in (0, 1]: the policy's time runs at this share; nan takes 1 for sim and 0.1 for franka.
+        hold_topic: sensor_msgs/Joy of a hold-to-run button: the arm moves only while it is held; empty asks for none.
+        hold_button: its index in the message's buttons.
         home: whether the arm homes to the task's pose before the policy starts.
         lockstep: decisions and simulation in step, independent of the machine's speed; sim only.
         latency_s: from a decision to its chunk, in simulation time; lockstep only.
@@ -63,6 +67,9 @@ class BringupSettings:
     episode: int = -1
     controller: str = "jtc"
     robot: str = "sim"
+    speed: float = math.nan
+    hold_topic: str = ""
+    hold_button: int = 0
     home: bool = True
     lockstep: bool = False
     latency_s: float = 0.1
@@ -89,6 +96,10 @@ class BringupSettings:
         _one_of("split", self.split, ("train", "eval"))
         _one_of("renderer", self.renderer, ("auto", "egl", "osmesa", "rays"))
         _one_of("jtc_distribution", self.jtc_distribution, ("humble", "jazzy", "kilted", "master"))
+        if not (math.isnan(self.speed) or 0.0 < self.speed <= 1.0):
+            raise DeploymentError(f"speed:={self.speed:g} is not in (0, 1]; 1 is full speed, 0.1 a tenth of it")
+        if self.hold_button < 0:
+            raise DeploymentError(f"hold_button:={self.hold_button} is no index of a button; the first is 0")
         if self.robot == "franka" and self.lockstep:
             raise DeploymentError("lockstep:=true holds time still, which only robot:=sim can do")
         if self.robot == "franka" and self.controller == "ruckig" and not self.driver_limits:
@@ -104,6 +115,14 @@ class BringupSettings:
         if guidance is not None and self.policy not in ("checkpoint", "blind"):
             raise DeploymentError(f"policy:={self.policy} cannot be asked for {guidance.target_mass_g:g} g; leave "
                                   "target_mass_g out, or take policy:=checkpoint")
+
+
+    @property
+    def speed_share(self) -> float:
+        """The speed in force: the one asked for, else full speed in simulation and a tenth of it on a real robot."""
+        if not math.isnan(self.speed):
+            return self.speed
+        return 1.0 if self.robot == "sim" else REAL_ROBOT_SPEED
 
 
 @dataclass(frozen=True)
@@ -224,7 +243,8 @@ def _ruckig_node(s: BringupSettings) -> NodeDescription:
 def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
         "use_sim_time": s.robot == "sim", "task": s.task, "checkpoint": s.checkpoint, "policy": s.policy,
-        "episodes": s.episodes, "episode": s.episode, "home": s.home,
+        "episodes": s.episodes, "episode": s.episode, "home": s.home, "real_robot": s.robot != "sim",
+        "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
         "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution,
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,

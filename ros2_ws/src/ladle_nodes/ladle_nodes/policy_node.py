@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rclpy.node import Node
+from sensor_msgs.msg import Joy
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
@@ -16,9 +17,9 @@ from ladle_nodes.inbox import Inbox
 from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
 from ladle_nodes.policies import make_policy
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
-from ladle_nodes.qos import latched, reliable
+from ladle_nodes.qos import latched, reliable, sensor_reader
 from ladle_nodes.trajectories import to_message
-from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.observation import ObservationBuffer
@@ -58,9 +59,15 @@ class PolicyNode:
         controller = JtcController(chain.joint_names, self._send,
                                    "switch" if text_parameter(node, "jtc_distribution") == "master" else "overlap")
         latency_s = float(parameter(node, "latency_s")) if self._lockstep else 0.0
-        config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")))
+        hold_topic = text_parameter(node, "hold_topic")
+        config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")),
+                                  real_robot=bool(parameter(node, "real_robot")), speed=float(parameter(node, "speed")),
+                                  hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
         self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
         self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
+        self._hold_button = int(parameter(node, "hold_button"))
+        if hold_topic:
+            node.create_subscription(Joy, hold_topic, self._see_button, sensor_reader(1, self._lockstep))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
         self._ticks: list[Tick] = []
         if self._lockstep:
@@ -145,6 +152,13 @@ class PolicyNode:
     def _send(self, message: JtcMessage) -> None:
         self._trajectories.publish(to_message(message, self._start_ns))
         self._sent += 1
+
+    def _see_button(self, message: Joy) -> None:
+        """A joystick without that button does not press it."""
+        buttons = message.buttons
+        is_pressed = self._hold_button < len(buttons) and buttons[self._hold_button] == 1
+        assert self._loop.button is not None
+        self._loop.button.see(is_pressed, self._now_s())
 
     def _keep_tick(self, message: String) -> None:
         self._ticks.append(Tick.from_json(message.data))

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from ladle.errors import MotionError
 from ladle.task import TaskConfig
 from real_world_deployment.config import LimitShares
-from real_world_deployment.safety import MotionLimits, check_seam
-from real_world_deployment.trajectory import JointState, JointTrajectory
+from real_world_deployment.safety import MotionLimits
+from real_world_deployment.trajectory import JointTrajectory
 
 
 def move(home_rad: NDArray[np.float64], joint: int, by_rad: float, duration_s: float) -> JointTrajectory:
@@ -51,16 +51,6 @@ def test_jerk_is_checked_by_itself(task: TaskConfig, home_rad: NDArray[np.float6
     gentle = MotionLimits(task.limits, LimitShares(jerk=1e-4), task.joints.names)
     with pytest.raises(MotionError, match="jerk"):
         gentle.check(move(home_rad, 0, 0.5, 2.0))
-
-
-def test_a_seam_that_steps_is_refused() -> None:
-    """A velocity step of 0.01 rad/s is named; rounding is not."""
-    before = JointState(1.0, np.zeros(7), np.zeros(7), np.zeros(7))
-    check_seam(before, JointState(1.0, np.full(7, 1e-12), np.zeros(7), np.zeros(7)))
-    with pytest.raises(MotionError, match="velocity"):
-        check_seam(before, JointState(1.0, np.zeros(7), np.full(7, 0.01), np.zeros(7)))
-    with pytest.raises(MotionError, match="position"):
-        check_seam(before, JointState(1.0, np.full(7, np.nan), np.zeros(7), np.zeros(7)))
 
 
 def test_another_number_of_joints_is_refused(limits: MotionLimits) -> None:

@@ -1,0 +1,122 @@
+"""Deny by default: what must be known good before anything moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import MotionError
+from ladle.kinematics import KinematicChain
+from ladle.task import TaskConfig
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.safety.clock_watch import ClockWatch
+from real_world_deployment.safety.joint_limits import MotionLimits
+from real_world_deployment.safety.sampled import SampledMotion
+from real_world_deployment.safety.start_region import StartRegion
+from real_world_deployment.trajectory import JointStates
+
+Array = NDArray[np.float64]
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """A controller that knows whether it may be used."""
+
+    def problem(self) -> str | None:
+        """Why plans must not be sent to it (unknown, inactive, unsuitable parameters); None if they may."""
+        ...
+
+
+@dataclass(frozen=True)
+class Denial:
+    """One reason not to move.
+
+    Attributes:
+        what: clock, limits, frames, sensors, joints, controller or start.
+        why: what is missing or wrong; remedy: what to do about it.
+    """
+
+    what: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}; {self.remedy}"
+
+
+class StartGate:
+    """Asked before every run, and at every tick while it waits: no denial, or no motion.
+
+    Args:
+        controller: asked if it is `SelfChecking`.
+    """
+
+    def __init__(self, task: TaskConfig, config: DeploymentConfig, chain: KinematicChain, limits: MotionLimits,
+                 observations: ObservationBuffer, controller: object) -> None:
+        self._task, self._config, self._chain, self._limits = task, config, chain, limits
+        self._observations, self._controller = observations, controller
+        self.clock = ClockWatch()
+
+    def denials(self, now_s: float) -> tuple[Denial, ...]:
+        """Everything that is missing now; empty when a run may begin."""
+        checks: tuple[Callable[[float], Denial | None], ...] = (
+            self._clock, self._known_limits, self._frames, self._sensors, self._joints, self._known_controller,
+            self._start)
+        return tuple(denial for check in checks if (denial := check(now_s)) is not None)
+
+    def _clock(self, now_s: float) -> Denial | None:
+        why = self.clock.problem(now_s)
+        return Denial("clock", why, "wait until it runs evenly; stop whatever sets it during a run") if why else None
+
+    def _known_limits(self, now_s: float) -> Denial | None:
+        limits = self._task.limits
+        missing = [name for name, value in (("limits.tip_velocity_m_s", limits and limits.tip_velocity_m_s),
+                                            ("workspace", self._task.workspace)) if value is None]
+        if not self._config.real_robot or not missing:
+            return None
+        return Denial("limits", f"task {self._task.name} has no {' and no '.join(missing)}",
+                      "a real robot needs them: complete the task file")
+
+    def _frames(self, now_s: float) -> Denial | None:
+        frames, chain = self._task.frames, self._chain
+        if frames is not None and (frames.base, frames.tip) == (chain.base_frame, chain.tip_frame):
+            return None
+        wanted = "none" if frames is None else f"{frames.base} to {frames.tip}"
+        return Denial("frames", f"the robot description was read from {chain.base_frame} to {chain.tip_frame}, the "
+                                f"task has {wanted}", "make the task's frames those of the robot")
+
+    def _sensors(self, now_s: float) -> Denial | None:
+        why = self._observations.stale(now_s, self._config.joints_stale_s, self._config.camera_stale_s)
+        return Denial("sensors", why, "check its driver, topic and clock") if why else None
+
+    def _joints(self, now_s: float) -> Denial | None:
+        q_rad = self._observations.newest_joints()
+        if q_rad is None:
+            return Denial("joints", "none received", "check the driver and the task's joint topic")
+        if not np.all(np.isfinite(q_rad)):
+            return Denial("joints", "not finite", "check the driver")
+        rest = np.zeros((1, len(q_rad)))
+        try:
+            self._limits.check_places(SampledMotion(np.array([now_s]), JointStates(q_rad[None], rest, rest, rest)))
+        except MotionError as error:
+            return Denial("joints", str(error), "move the arm back by hand")
+        return None
+
+    def _known_controller(self, now_s: float) -> Denial | None:
+        why = self._controller.problem() if isinstance(self._controller, SelfChecking) else None
+        return Denial("controller", why, "load and activate one that the documentation names") if why else None
+
+    def _start(self, now_s: float) -> Denial | None:
+        """A run that homes begins at home; one that does not must begin near to it."""
+        q_rad, home = self._observations.newest_joints(), self._task.home
+        if self._config.home or q_rad is None or home is None:
+            return None
+        region = StartRegion("the task's home pose", np.array(home.pose.xyz_xyzw), self._config.start_within_m,
+                             self._config.start_within_rad)
+        why = region.problem(self._chain.forward(q_rad))
+        return Denial("start", why, "let the run home, or move the arm there by hand") if why else None

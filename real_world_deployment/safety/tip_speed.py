@@ -1,0 +1,32 @@
+"""How fast the tip may move through space.
+
+The manufacturer's bounds are 1.7 m/s (Panda) and 3 m/s (FR3), "Robot and interface specifications"; beside a person
+a small share of them is used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ladle.chain_motion import link_point
+from ladle.kinematics import KinematicChain
+from real_world_deployment.safety.sampled import SampledMotion, Use
+
+
+class TipSpeed:
+    """The linear speed of the chain's tip, from its Jacobian.
+
+    Args:
+        velocity_m_s: what is allowed.
+    """
+
+    def __init__(self, chain: KinematicChain, velocity_m_s: float) -> None:
+        self.velocity_m_s = velocity_m_s
+        self._chain = chain
+        self._tip = [link_point(chain, chain.tip_frame)]
+
+    def use(self, motion: SampledMotion) -> Use:
+        """(m, 1) speeds along the motion, between the sparse samples interpolated."""
+        velocities = motion.frames(self._chain).velocities(self._tip, motion.states.dq_rad_s[motion.sparse])
+        speeds = np.interp(motion.at_s, motion.at_s[motion.sparse], np.linalg.norm(velocities[0], axis=0))
+        return Use("tip velocity (m/s)", speeds[:, None], np.array([self.velocity_m_s]), (self._chain.tip_frame,))

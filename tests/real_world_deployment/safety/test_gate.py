@@ -1,0 +1,120 @@
+"""What must be known good before anything moves: each denial names what is missing and the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ladle.kinematics import KinematicChain
+from ladle.robot_description import panda_urdf
+from ladle.task import TaskConfig
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.safety.clock_watch import ClockWatch
+from real_world_deployment.safety.gate import StartGate
+from real_world_deployment.safety.task_limits import limits_of
+
+Array = NDArray[np.float64]
+NOW_S = 10.0
+
+
+class Controller:
+    """Knows whether it may be used."""
+
+    def __init__(self, why: str | None = None) -> None:
+        self.why = why
+
+    def problem(self) -> str | None:
+        return self.why
+
+
+def gate(task: TaskConfig, chain: KinematicChain, q_rad: Array, config: DeploymentConfig | None = None,
+         controller: object = None, joints_at_s: float = NOW_S, cameras: bool = True) -> StartGate:
+    """A gate before which everything is good at NOW_S, unless told otherwise."""
+    config = config or DeploymentConfig()
+    observations = ObservationBuffer(task, chain)
+    assert task.joints is not None
+    observations.add_joints(joints_at_s, NOW_S, task.joints.names, q_rad.tolist())
+    if cameras:
+        observations.add_frame("camera_1", NOW_S, NOW_S, np.zeros((120, 240, 3), np.uint8))
+        observations.add_frame("camera_0", NOW_S, NOW_S, np.zeros((120, 240), np.uint16))
+    return StartGate(task, config, chain, limits_of(task, config.limits, chain), observations, controller)
+
+
+def denied(gate: StartGate, at_s: float = NOW_S) -> str:
+    """All denials as text."""
+    return "; ".join(map(str, gate.denials(at_s)))
+
+
+def test_nothing_is_denied_when_all_is_good(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """In simulation and on a real robot, with a controller that knows itself and one that does not."""
+    assert gate(task, chain, home_rad).denials(NOW_S) == ()
+    real = DeploymentConfig(real_robot=True, home=False)
+    assert gate(task, chain, home_rad, real, Controller()).denials(NOW_S) == ()
+
+
+def test_old_future_and_missing_samples_are_denied(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Joints of a second ago, joints stamped ahead, no camera."""
+    assert "joints: newest sample is 1.000 s old" in denied(gate(task, chain, home_rad, joints_at_s=NOW_S - 1.0))
+    assert "in the future" in denied(gate(task, chain, home_rad, joints_at_s=NOW_S + 0.5))
+    assert "camera_1: nothing received yet" in denied(gate(task, chain, home_rad, cameras=False))
+
+
+def test_every_reason_is_told_at_once(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """A missing camera and a controller that is inactive: both, each with a remedy."""
+    found = gate(task, chain, home_rad, controller=Controller("it is inactive"), cameras=False).denials(NOW_S)
+    assert [denial.what for denial in found] == ["sensors", "controller"]
+    assert all(denial.remedy for denial in found)
+
+
+def test_a_real_robot_needs_a_workspace_and_a_tip_limit(task: TaskConfig, chain: KinematicChain,
+                                                        home_rad: Array) -> None:
+    """A task file without them runs in simulation only."""
+    assert task.limits is not None
+    bare = replace(task, workspace=None, limits=replace(task.limits, tip_velocity_m_s=None))
+    assert gate(bare, chain, home_rad).denials(NOW_S) == ()
+    assert "no limits.tip_velocity_m_s and no workspace" in denied(
+        gate(bare, chain, home_rad, DeploymentConfig(real_robot=True)))
+
+
+def test_another_robots_frames_are_denied(task: TaskConfig, home_rad: Array) -> None:
+    """A chain to the flange for a task of the hand."""
+    chain = KinematicChain.from_urdf(panda_urdf(), "panda_link0", "panda_link8")
+    no_points = replace(task, workspace=None)
+    assert "panda_link8, the task has panda_link0 to panda_hand" in denied(gate(no_points, chain, home_rad))
+
+
+def test_an_arm_outside_its_workspace_is_denied(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """It is to be moved back by hand."""
+    below = home_rad.copy()
+    below[1] += 0.45
+    assert "beyond the plane 'table'" in denied(gate(task, chain, below))
+    assert "by hand" in denied(gate(task, chain, below))
+
+
+def test_without_homing_the_start_must_be_near(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """The start poses of the evaluation scenes (5 cm, 15 degrees) pass, 24 cm away does not; homing mends it."""
+    no_homing = DeploymentConfig(home=False)
+    near, far, turned = (home_rad.copy() for _ in range(3))
+    near[0] += 0.1
+    far[0] += 0.55
+    turned[6] += 0.6
+    assert gate(task, chain, near, no_homing).denials(NOW_S) == ()
+    assert "m and 0.55 rad from the task's home pose" in denied(gate(task, chain, far, no_homing))
+    assert "start" in denied(gate(task, chain, turned, no_homing))
+    assert gate(task, chain, far).denials(NOW_S) == ()
+
+
+@pytest.mark.parametrize(("times_s", "is_denied"), [
+    ([9.8, 9.9, NOW_S], False), ([9.8, 12.0, NOW_S], True), ([8.0, 9.9, NOW_S], True), ([9.9, 9.5, NOW_S], True),
+    ([5.0, 6.5, 7.4, 8.2, 9.0], False),
+])
+def test_a_clock_that_jumps_is_not_trusted(times_s: list[float], is_denied: bool) -> None:
+    """Backwards or by more than a second; trusted again after a second of even running."""
+    clock = ClockWatch()
+    for at_s in times_s:
+        clock.note(at_s)
+    assert (clock.problem(times_s[-1]) is not None) == is_denied
