@@ -13,9 +13,9 @@ STAGES = {"read_sensors_utils", "annotator", "training", "simulation", "real_wor
 NODES = {"ladle_nodes", "ladle_bringup"}
 MAY_IMPORT: dict[str, set[str]] = {
     "ladle": set(),
-    **{stage: {"ladle"} for stage in STAGES},
+    **{stage: {"ladle"} for stage in sorted(STAGES)},
     "analysis": {"ladle", "training", "real_world_deployment"},
-    **{node: {"ladle", "analysis", *STAGES, *NODES} for node in NODES},
+    **{node: {"ladle", "analysis", *STAGES, *NODES} for node in sorted(NODES)},
     "app": {"ladle", "analysis", *STAGES, *NODES},
 }
 ROS = {"rclpy", "launch", "launch_ros"}
@@ -34,7 +34,7 @@ LEAVES = {
 }
 FOLDERS = {
     **{name: ROOT / name for name in MAY_IMPORT if name not in NODES},
-    **{name: ROOT / "ros2_ws/src" / name / name for name in NODES},
+    **{name: ROOT / "ros2_ws/src" / name / name for name in sorted(NODES)},
 }
 
 

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 class DownwardPolicy:
-    """Goes down at 2.5 cm/s from where the tip is; may raise from a certain question on, or wait for leave to answer."""
+    """Goes down at 2.5 cm/s from where the tip is; may raise from a certain question on, or wait for leave."""
 
     n_obs_steps = 2
     observation_keys = ("eef", "camera_1")
