@@ -113,8 +113,8 @@ def _moves(scene: SceneConfig, offset_m: FloatArray, dip: Dip) -> list[_Move]:
     bowl = np.array([*scene.bowl_xy_m, 0.0]) + offset_m
     ahead, up = np.array([dip.sweep_m / 2, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
     entry, leave = bowl - ahead, bowl + ahead
-    points = [_start_cup_m(scene), entry + (g.BOWL_RIM_Z_M + ABOVE_RIM_M) * up, entry + dip_z_m * up, leave + dip_z_m * up,
-              leave + LIFTED_CUP_Z_M * up]
+    points = [_start_cup_m(scene), entry + (g.BOWL_RIM_Z_M + ABOVE_RIM_M) * up, entry + dip_z_m * up,
+              leave + dip_z_m * up, leave + LIFTED_CUP_Z_M * up]
     tilts = [0.0, ENTRY_TILT_RAD, ENTRY_TILT_RAD, SWEEP_TILT_RAD, LEVEL_TILT_RAD]
     spans_s = [(0.2, 3.2), (2.7, 5.1), (4.7, 6.6), (6.2, 8.9)]
     return [_Move(*span, points[i + 1] - points[i], tilts[i + 1] - tilts[i]) for i, span in enumerate(spans_s)]

@@ -13,14 +13,24 @@ from scipy.optimize import brentq
 from ladle.errors import SimulationError
 from simulation import geometry as g
 from simulation.expert import DURATION_S, Dip, cup_path
-from simulation.puree import CATCH_NONE_M, load_after_g
+from simulation.puree import CATCH_NONE_M, LOAD_G, load_after_g
 from simulation.scene_sampling import SceneConfig
 
 # The same for every filling: deep enough to sweep below the surface, and clear of the floor of the emptiest bowl.
 DEEPEST_M, LONGEST_SWEEP_M = 0.010, 0.042
+# What the greatest dip brings in every scene; its load hardly depends on the scene.
+MOST_G = 5.4
 _WISH_STREAM = 43  # stream of a scene's randomness that the wishes take
 _STEP_S = 0.005
 _TOLERANCE = 1e-6
+
+
+def check_range(range_g: tuple[float, float]) -> None:
+    """Raise SimulationError unless every mass of the range counts as a load and can be brought."""
+    least_g, most_g = range_g
+    if not LOAD_G <= least_g < most_g <= MOST_G:
+        raise SimulationError(f"--mass-range {least_g:g} {most_g:g}: expected two masses in grams, the smaller first, "
+                              f"from {LOAD_G:g} to {MOST_G:g} g")
 
 
 def draw_wish(scene: SceneConfig, range_g: tuple[float, float]) -> float:
@@ -36,8 +46,8 @@ def dip_for(scene: SceneConfig, wished_g: float) -> Dip:
     """
     most_g = _load_g(scene, _dip(1.0))
     if not 0.0 < wished_g < most_g:
-        raise SimulationError(f"the expert cannot scoop {wished_g:g} g in scene {scene.seed}, only more than 0 and less "
-                              f"than {most_g:.2f} g; ask for a mass between")
+        raise SimulationError(f"the expert cannot scoop {wished_g:g} g in scene {scene.seed}; ask for more than 0 and "
+                              f"less than {most_g:.2f} g")
     return _dip(float(brentq(lambda extent: _load_g(scene, _dip(extent)) - wished_g, 0.0, 1.0, xtol=_TOLERANCE)))
 
 

@@ -129,7 +129,7 @@ class ScoopWorld:
 
     @property
     def delivered(self) -> bool:
-        """The judge's least load was held still, clear over the rim, for half a second, is still there, and no reflex."""
+        """The least load was held still, clear over the rim, for half a second, is still there, and no reflex."""
         return self._held and self.reflex is None and self.mass_g >= self._judge.least_g
 
     @property
