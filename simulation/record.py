@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -228,7 +229,7 @@ def _write_truth(path: Path, demonstration: Demonstration, start_ns: int, seed: 
     stage = np.array([look.stage for look in frames], np.int64)
     path.parent.mkdir(exist_ok=True)
     with replace_file(path) as partial, partial.open("wb") as file:
-        wish = {} if wished_g is None else {"wished_g": np.float64(wished_g)}
+        wish: dict[str, Any] = {} if wished_g is None else {"wished_g": wished_g}
         np.savez(file, header_ns=header_ns, stage=stage, mass_g=demonstration.mass_g, seed=seed, **wish)
 
 

@@ -8,7 +8,7 @@ under the surface, where only a share is caught, a millimetre of height would de
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from ladle.errors import SimulationError
 from simulation import geometry as g
@@ -48,7 +48,8 @@ def dip_for(scene: SceneConfig, wished_g: float) -> Dip:
     if not 0.0 < wished_g < most_g:
         raise SimulationError(f"the expert cannot scoop {wished_g:g} g in scene {scene.seed}; ask for more than 0 and "
                               f"less than {most_g:.2f} g")
-    return _dip(float(brentq(lambda extent: _load_g(scene, _dip(extent)) - wished_g, 0.0, 1.0, xtol=_TOLERANCE)))
+    found = root_scalar(lambda extent: _load_g(scene, _dip(extent)) - wished_g, bracket=(0.0, 1.0), xtol=_TOLERANCE)
+    return _dip(float(found.root))
 
 
 def _dip(extent: float) -> Dip:
