@@ -148,6 +148,7 @@ def evaluate_settings(settings: BringupSettings, output: Path, *, keep: bool = F
     for name in (SETTINGS_FILE, RESULTS_FILE, VIDEO_FILE):
         (output / name).unlink(missing_ok=True)
     shutil.rmtree(output / "logs", ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
     with replace_file(output / SETTINGS_FILE) as partial:
         partial.write_text(said + "\n")
     settings = replace(settings, output=str(output.absolute()))

@@ -34,7 +34,7 @@ from training.schema import PolicyConfig
 TINY = ScoopProof(
     Recipe(demonstrations=2, mass_range_g=(0.8, 4.6), config="franka_end_effector_image_obs_mass",
            classifier=("training.max_steps=4", "training.warmup_steps=1", "training.batch_size=8",
-                       "training.val_ratio=0.5"),
+                       "training.val_ratio=0.5", "training.threads=1", "classifier.n_folds=2"),
            policy=("training.max_steps=2", "training.warmup_steps=1", "training.batch_size=4", "training.val_ratio=0",
                    "unet.down_dims=[16,32]", "unet.groups=4", "unet.step_embedding=16")),
     scenes=3, targets_g=(1.5, 3.5), slope=0.8, share_close=0.8)
