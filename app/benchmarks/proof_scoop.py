@@ -83,9 +83,10 @@ def prove_scoop(proof: ScoopProof, output: Path, *, resume: bool = False, scenes
                 video=False, keep=True)["checkpoint"], proof))
         return f"{places.evaluation}"
 
+    shown_g = proof.recipe.mass_range_g
     run_stages([*stages.all(), ("closed loop", closed_loop)], places.root)
     content |= {"checkpoint": str(stages.checkpoint), "demonstrations": proof.recipe.demonstrations,
-                "demonstrated_g": proof.recipe.mass_range_g, "first_scene": FIRST_SCENE, "seed": seed}
+                "demonstrated_g": shown_g and list(shown_g), "first_scene": FIRST_SCENE, "seed": seed}
     with replace_file(output / PROOF_JSON) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
     return content, one_line(content)

@@ -42,7 +42,7 @@ def test_a_greater_mass_is_a_deeper_and_longer_dip(seed: int, wished_g: float):
     assert less.sweep_m < more.sweep_m
 
 
-@pytest.mark.parametrize("wished_g", [1.5, 2.5, 3.5])
+@pytest.mark.parametrize("wished_g", [1.5, 3.5])
 def test_a_millimetre_of_height_does_not_decide(wished_g: float):
     """A dip that is a millimetre too deep or too high is off by less than half a gram."""
     scene = sample_scene(7)
