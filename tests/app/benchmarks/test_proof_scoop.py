@@ -120,8 +120,9 @@ def test_a_proof_goes_through_its_stages_once(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ConfigError, match="by --resume"):
         prove_scoop(TINY, tmp_path)
 
-    made_ns = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.mcap")} | {
-        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    made_ns = {path: path.stat().st_mtime_ns for pattern in ("*.mcap", "checkpoints/*/*.safetensors")
+               for path in tmp_path.rglob(pattern)}
+    assert len(made_ns) > 2
     (tmp_path / "evaluation/seed_0/target_3.5_g/scenes.jsonl").unlink()
     again, _ = prove_scoop(TINY, tmp_path, resume=True)
     assert again == content
