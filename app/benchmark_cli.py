@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ladle.errors import ConfigError
+
 bench_app = typer.Typer(help="Measure against honest baselines on this machine.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -33,15 +35,24 @@ def bench_load(as_json: AsJson = False) -> None:
 
 @bench_app.command("proof")
 def bench_proof(
-    name: Annotated[str, typer.Argument(help="pusht_state, pusht_image or pusht_image_gpu.")],
-    output: Annotated[Path, typer.Option(help="Folder of the run and of its curve.")],
+    name: Annotated[str, typer.Argument(help="pusht_state, pusht_image, pusht_image_gpu, scoop or scoop_mass.")],
+    output: Annotated[Path, typer.Option(help="Folder of the run and of its curve or figures.")],
     resume: Annotated[bool, typer.Option(help="Go on with what the folder holds.")] = False,
-    dataset: Annotated[Path | None, typer.Option(help="Default: data/ or ../shared/data.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="Of Push-T; default: data/ or ../shared/data.")] = None,
+    scenes: Annotated[int | None, typer.Option(min=1, help="Of scooping: 100, or 30 for each asked mass.")] = None,
     override: Annotated[list[str] | None, typer.Option(help="Hydra override, key=value; may be repeated.")] = None,
 ) -> None:
     """A whole training with its rollouts; the same command with --resume goes on after a stop."""
     from app.benchmarks.proof import one_line, prove
+    from app.benchmarks.proof_scoop import SCOOP_PROOFS, prove_scoop
 
+    if name in SCOOP_PROOFS:
+        if dataset is not None:
+            raise ConfigError(f"the proof {name} simulates its own demonstrations; leave --dataset out")
+        typer.echo(prove_scoop(SCOOP_PROOFS[name], output, resume=resume, scenes=scenes, overrides=override or ())[1])
+        return
+    if scenes is not None:
+        raise ConfigError(f"--scenes is for the proofs of scooping; {name} has rollout.n_envs, see --override")
     typer.echo(one_line(prove(name, output, resume=resume, dataset=dataset, overrides=override or ())))
 
 

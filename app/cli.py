@@ -64,11 +64,16 @@ def simulate(
     first_seed: Annotated[int, typer.Option(help="Seed of the first training scene.")] = 0,
     storage: Annotated[Storage, typer.Option(help="File format of the bags.")] = Storage.MCAP,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    mass_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help="Least and greatest mass in grams, as 1 4.5: each time the expert brings another one."),
+    ] = None,
 ) -> None:
     """Let the simulated expert scoop, and record ROS 2 bags of it."""
     from simulation.record import record_demonstrations
 
-    record_demonstrations(output, demonstrations, first_seed=first_seed, storage=storage.value, workers=workers)
+    record_demonstrations(output, demonstrations, first_seed=first_seed, storage=storage.value, workers=workers,
+                          mass_range_g=mass_range)
 
 
 @app.command("export-two-arms")

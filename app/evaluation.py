@@ -25,6 +25,7 @@ log = logging.getLogger("ladle.eval")
 
 LOG_FILE = "eval_log.json"
 RESULTS_FILE = "scenes.jsonl"
+SETTINGS_FILE = "settings.json"
 VIDEO_FILE = "scenes.mp4"
 POLL_S = 0.5
 
@@ -35,8 +36,8 @@ class Evaluation:
 
     Attributes:
         policy: checkpoint, blind, replay or hold.
-        scenes: one mapping a scene, as the simulator judged it: seed, succeeded, mass_g, stage, reflex, duration_s
-            (simulation time), wall_s, trajectories, state, detail.
+        scenes: one mapping a scene, as the simulator judged it: seed, delivered, succeeded, mass_g, stage, reflex,
+            duration_s (simulation time), wall_s, trajectories, state, detail.
         video: film of all scenes, None when none was asked for.
     """
 
@@ -64,11 +65,12 @@ class Evaluation:
 def evaluate(
     checkpoint: Path, *, scenes: int = 10, first_scene: int = 0, controller: str = "jtc", controls: bool = False,
     dataset: Path | None = None, output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
-    video: bool = True, home: bool = True, guidance: Guidance | None = None,
+    video: bool = True, home: bool = True, guidance: Guidance | None = None, keep: bool = False,
 ) -> dict[str, Evaluation]:
     """Run a checkpoint, and on request the controls, over evaluation scenes first_scene, first_scene + 1, ...
 
-    guidance is the mass that the checkpoint, also the blind one, is asked for.
+    guidance is the mass that the checkpoint, also the blind one, is asked for; a success is then within 0.75 g of it.
+    With keep, a policy whose scenes were run to the end with the same settings before is not run again.
 
     Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, logs/}.
 
@@ -93,7 +95,7 @@ def evaluate(
         settings = replace(base, policy=policy, video=video and policy == "checkpoint")
         if policy != "replay":
             settings = guided(settings, guidance)
-        found[policy] = evaluate_settings(settings, output / policy)
+        found[policy] = evaluate_settings(settings, output / policy, keep=keep)
         log.info("%s with the %s: %d of %d scenes", policy, controller, sum(found[policy].successes), scenes)
     _write_log(output / LOG_FILE, base, found, {} if guidance is None else {"guidance": asdict(guidance)})
     return found
@@ -102,8 +104,11 @@ def evaluate(
 def evaluate_masses(
     checkpoint: Path, wishes: Sequence[Guidance], *, scenes: int = 10, first_scene: int = 0,
     controller: str = "jtc", output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
+    keep: bool = False,
 ) -> MassSweep:
     """Run a checkpoint without asking for a mass, then for each wish, over the same scenes.
+
+    A scene is over when any load is held. With keep, what `evaluate` says of it.
 
     Writes output/eval_log.json with every scene and the sweep's figures, and output/<target>/ as `evaluate` does.
 
@@ -112,12 +117,12 @@ def evaluate_masses(
     """
     refuse_untold_mass(checkpoint)
     base = BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), controller=controller, lockstep=True,
-                           split="eval", seed0=first_scene, scenes=scenes, seed=seed)
+                           split="eval", seed0=first_scene, scenes=scenes, seed=seed, any_load=True)
     found: dict[str, Evaluation] = {}
 
     def masses_g(name: str, guidance: Guidance | None) -> NDArray[np.float64]:
         log.info("%s: %d scenes", name, scenes)
-        found[name] = evaluate_settings(guided(base, guidance), output / name)
+        found[name] = evaluate_settings(guided(base, guidance), output / name, keep=keep)
         return delivered_g(found[name].scenes)
 
     made = sweep(wishes, masses_g)
@@ -130,15 +135,22 @@ def guided(settings: BringupSettings, guidance: Guidance | None) -> BringupSetti
     return replace(settings, **guidance_parameters(guidance))
 
 
-def evaluate_settings(settings: BringupSettings, output: Path) -> Evaluation:
-    """One bring-up for all scenes of the settings; results go to a fresh `output`.
+def evaluate_settings(settings: BringupSettings, output: Path, *, keep: bool = False) -> Evaluation:
+    """One bring-up for all scenes of the settings; results go to a fresh `output`, unless they are there to keep.
 
     Raises:
         DeploymentError: a node failed, or ended before all scenes were run.
     """
-    for name in (RESULTS_FILE, VIDEO_FILE):
+    said = json.dumps(asdict(settings), indent=2)
+    if keep and _finished(said, settings.scenes, output):
+        log.info("kept the %d scenes in %s", settings.scenes, output)
+        return _evaluation(settings, output)
+    for name in (SETTINGS_FILE, RESULTS_FILE, VIDEO_FILE):
         (output / name).unlink(missing_ok=True)
     shutil.rmtree(output / "logs", ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+    with replace_file(output / SETTINGS_FILE) as partial:
+        partial.write_text(said + "\n")
     settings = replace(settings, output=str(output.absolute()))
     told = 0
     with Bringup(settings, log_folder=output / "logs") as bringup:
@@ -148,8 +160,18 @@ def evaluate_settings(settings: BringupSettings, output: Path) -> Evaluation:
     _tell(results, told, settings)
     if len(results) != settings.scenes:
         raise DeploymentError(f"the run ended after {len(results)} of {settings.scenes} scenes; see {output / 'logs'}")
+    return _evaluation(settings, output)
+
+
+def _finished(said: str, scenes: int, output: Path) -> bool:
+    """Whether all scenes of these settings were run; compared as text, where not-a-number equals itself."""
+    path = output / SETTINGS_FILE
+    return path.is_file() and path.read_text().strip() == said and len(_results(output)) == scenes
+
+
+def _evaluation(settings: BringupSettings, output: Path) -> Evaluation:
     film = output / VIDEO_FILE
-    return Evaluation(settings.policy, tuple(results), film if film.is_file() else None)
+    return Evaluation(settings.policy, tuple(_results(output)), film if film.is_file() else None)
 
 
 def _results(output: Path) -> list[dict[str, Any]]:
@@ -163,7 +185,8 @@ def _results(output: Path) -> list[dict[str, Any]]:
 def _tell(results: list[dict[str, Any]], told: int, settings: BringupSettings) -> int:
     """One line for every new scene."""
     for scene in results[told:]:
-        failure = scene["reflex"] or f"no success ({scene['state']}: {scene['detail']})"
+        nothing = f"no success ({scene['state']}: {scene['detail']})"
+        failure = scene["reflex"] or ("delivered, but not the wished mass" if scene["delivered"] else nothing)
         verdict = "success" if scene["succeeded"] else failure
         log.info("%s, scene %d of %d (seed %d): %s; %.1f g, %.1f s, wall %.1f s", settings.policy, scene["index"] + 1,
                  settings.scenes, scene["seed"], verdict, scene["mass_g"], scene["duration_s"], scene["wall_s"])

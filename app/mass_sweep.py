@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ladle.errors import ConfigError
 from ladle.policy import Guidance
+from simulation.judge import CLOSE_G
 
-CLOSE_G = 0.75
 UNCONDITIONED = "unconditioned"
 
 
@@ -22,7 +22,8 @@ class Delivered:
 
     Attributes:
         asked_g: the target.
-        conditioned_g, unconditioned_g: (n,) delivered over the same scenes, with and without asking.
+        conditioned_g, unconditioned_g: (n,) delivered over the same scenes, with and without asking; 0 where nothing
+            was.
     """
 
     asked_g: float
@@ -31,7 +32,10 @@ class Delivered:
 
     def as_json(self) -> dict[str, float]:
         """Figures for eval_log.json."""
-        return {"asked_g": self.asked_g, "delivered_mean_g": float(self.conditioned_g.mean()),
+        return {"asked_g": self.asked_g, "scenes": len(self.conditioned_g),
+                "nothing_delivered": int(np.sum(self.conditioned_g == 0.0)),
+                "delivered_mean_g": float(self.conditioned_g.mean()),
+                "delivered_std_g": float(self.conditioned_g.std()),
                 "share_within_0.75_g": share_close(self.conditioned_g, self.asked_g),
                 "unconditioned_share_within_0.75_g": share_close(self.unconditioned_g, self.asked_g)}
 
@@ -95,5 +99,5 @@ def sweep(wishes: Sequence[Guidance], masses_g: Callable[[str, Guidance | None],
 
 
 def delivered_g(scenes: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-    """(n,) grams on the spoon at the end of each scene, failed ones as they are."""
-    return np.array([float(scene["mass_g"]) for scene in scenes])
+    """(n,) grams held still over the rim at the end of each scene; 0 where nothing was delivered."""
+    return np.array([float(scene["mass_g"]) if scene["delivered"] else 0.0 for scene in scenes])

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from ladle.task import TaskConfig
 from simulation import expert
 from simulation.camera_clock import CYCLE_S, SensorEvent, SensorSchedule
+from simulation.judge import Judge
 from simulation.scene_sampling import SceneConfig
+from simulation.wished_load import dip_for
 from simulation.world import RenderState, ScoopWorld
 
 Floats = NDArray[np.float64]
@@ -47,14 +49,16 @@ class Demonstration:
     reflex: str | None
 
 
-def demonstrate(scene: SceneConfig, task: TaskConfig) -> Demonstration:
-    """Let the expert act once.
+def demonstrate(scene: SceneConfig, task: TaskConfig, wished_g: float | None = None) -> Demonstration:
+    """Let the expert act once; asked for a mass it brings that one, else it fills the spoon.
 
     Raises:
-        SimulationError: the expert cannot reach a way point of this scene.
+        SimulationError: the expert cannot reach a way point of this scene, or cannot bring the wished mass.
     """
-    setpoints = expert.plan(scene)
-    world = ScoopWorld(scene)
+    if wished_g is None:
+        setpoints, world = expert.plan(scene), ScoopWorld(scene)
+    else:
+        setpoints, world = expert.plan(scene, dip=dip_for(scene, wished_g)), ScoopWorld(scene, Judge.of_wish(wished_g))
     looks: list[Look] = []
     done = 0
     for event in SensorSchedule.for_scene(scene, task).events(len(setpoints) * CYCLE_S):

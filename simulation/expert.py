@@ -44,17 +44,33 @@ class _Move:
         return s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
 
 
-def plan(scene: SceneConfig, offset_m: FloatArray | None = None) -> FloatArray:
+@dataclass(frozen=True)
+class Dip:
+    """How the cup goes through the puree: how deep its centre is under the surface, and how far it sweeps there."""
+
+    depth_m: float
+    sweep_m: float
+
+    @classmethod
+    def full(cls, scene: SceneConfig) -> Dip:
+        """The dip that fills the cup; deeper where there is more puree."""
+        share = (scene.fill - 0.3) / 0.7
+        return cls(DIP_M[0] + share * (DIP_M[1] - DIP_M[0]), scene.sweep_m)
+
+
+def plan(scene: SceneConfig, offset_m: FloatArray | None = None, dip: Dip | None = None) -> FloatArray:
     """Joint set-points (n, 7), one per millisecond, of a whole demonstration from the scene's start pose.
 
     Args:
         offset_m: (3,) shifts everything after the start, to see how much error the scene forgives.
+        dip: through the puree; None fills the cup.
 
     Raises:
         SimulationError: a way point is out of reach.
     """
     times_s = np.arange(0.0, DURATION_S + _KNOT_S / 2, _KNOT_S)
-    positions_m, rotations = _hand_path(scene, np.zeros(3) if offset_m is None else offset_m, times_s)
+    shift_m, through = np.zeros(3) if offset_m is None else offset_m, dip or Dip.full(scene)
+    positions_m, rotations = _hand_path(scene, shift_m, through, times_s)
     ik = ArmIk(build_model(scene))
     joints = np.empty((len(times_s), 7))
     seed = g.home_posture_rad()
@@ -65,12 +81,25 @@ def plan(scene: SceneConfig, offset_m: FloatArray | None = None) -> FloatArray:
     return spline(np.arange(1, n_cycles + 1) * CYCLE_S)
 
 
-def _hand_path(scene: SceneConfig, offset_m: FloatArray, times_s: FloatArray) -> tuple[FloatArray, Rotation]:
+def cup_path(scene: SceneConfig, dip: Dip, times_s: FloatArray) -> FloatArray:
+    """(n, 3) the planned centre of the cup at times (n,), in the base frame."""
+    return _cups(scene, _moves(scene, np.zeros(3), dip), times_s)
+
+
+def _cups(scene: SceneConfig, moves: list[_Move], times_s: FloatArray) -> FloatArray:
+    return _start_cup_m(scene) + sum(move.progress(times_s)[:, None] * move.by_m for move in moves)
+
+
+def _start_cup_m(scene: SceneConfig) -> FloatArray:
     start_m, start_rotation = start_pose(scene)
-    cup_m = start_m + start_rotation.apply(g.CUP_CENTRE_M)
-    moves = _moves(scene, cup_m, offset_m)
+    return start_m + start_rotation.apply(g.CUP_CENTRE_M)
+
+
+def _hand_path(scene: SceneConfig, offset_m: FloatArray, dip: Dip,
+               times_s: FloatArray) -> tuple[FloatArray, Rotation]:
+    moves = _moves(scene, offset_m, dip)
     progress = [move.progress(times_s) for move in moves]
-    cups_m = cup_m + sum(p[:, None] * move.by_m for p, move in zip(progress, moves, strict=True))
+    cups_m = _cups(scene, moves, times_s)
     tilts_rad = sum(p * move.tilt_rad for p, move in zip(progress, moves, strict=True))
     # What the start pose is turned away from "hand down" fades during the first move.
     turned = Rotation.from_rotvec((1.0 - progress[0])[:, None] * np.asarray(scene.start_rotation_rad))
@@ -79,14 +108,13 @@ def _hand_path(scene: SceneConfig, offset_m: FloatArray, times_s: FloatArray) ->
     return cups_m - rotations.apply(g.CUP_CENTRE_M), rotations
 
 
-def _moves(scene: SceneConfig, start_cup_m: FloatArray, offset_m: FloatArray) -> list[_Move]:
-    share = (scene.fill - 0.3) / 0.7
-    dip_z_m = g.puree_level_m(scene.fill) - (DIP_M[0] + share * (DIP_M[1] - DIP_M[0]))
+def _moves(scene: SceneConfig, offset_m: FloatArray, dip: Dip) -> list[_Move]:
+    dip_z_m = g.puree_level_m(scene.fill) - dip.depth_m
     bowl = np.array([*scene.bowl_xy_m, 0.0]) + offset_m
-    ahead, up = np.array([scene.sweep_m / 2, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+    ahead, up = np.array([dip.sweep_m / 2, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
     entry, leave = bowl - ahead, bowl + ahead
-    points = [start_cup_m, entry + (g.BOWL_RIM_Z_M + ABOVE_RIM_M) * up, entry + dip_z_m * up, leave + dip_z_m * up,
-              leave + LIFTED_CUP_Z_M * up]
+    points = [_start_cup_m(scene), entry + (g.BOWL_RIM_Z_M + ABOVE_RIM_M) * up, entry + dip_z_m * up,
+              leave + dip_z_m * up, leave + LIFTED_CUP_Z_M * up]
     tilts = [0.0, ENTRY_TILT_RAD, ENTRY_TILT_RAD, SWEEP_TILT_RAD, LEVEL_TILT_RAD]
     spans_s = [(0.2, 3.2), (2.7, 5.1), (4.7, 6.6), (6.2, 8.9)]
     return [_Move(*span, points[i + 1] - points[i], tilts[i + 1] - tilts[i]) for i, span in enumerate(spans_s)]

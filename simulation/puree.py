@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +21,7 @@ SPILL_TILT_RAD = float(np.deg2rad(50.0))
 SPILL_RATE_G_S = 6.0
 # Stage changes: a cup that touches the surface is in it; one that hangs clear of it with a load is lifted.
 TOUCH_M, CLEAR_M = 0.003, 0.008
-LOAD_G = 1.0
+LOAD_G = 0.5
 BEFORE, IN_PUREE, LIFTED = 0, 1, 2
 _TROUGH_M = 0.008
 _RELAX_TIME_S = 12.0
@@ -67,7 +69,7 @@ class Puree:
         self._advance_stage(depth_m)
 
     def _catch(self, depth_m: float, path_m: float) -> None:
-        share = np.clip((depth_m - CATCH_NONE_M) / (CATCH_ALL_M - CATCH_NONE_M), 0.0, 1.0)
+        share = _caught_share(depth_m)
         self.mass_g += (CAPACITY_G - self.mass_g) * -np.expm1(-share * path_m / FILL_LENGTH_M)
 
     def _spill(self, cup_normal: FloatArray, depth_m: float, period_s: float) -> None:
@@ -97,3 +99,16 @@ class Puree:
             self.stage = IN_PUREE
         elif self.stage == IN_PUREE and depth_m < -CLEAR_M:
             self.stage = LIFTED if self.mass_g >= LOAD_G else BEFORE
+
+
+def load_after_g(depths_m: FloatArray, paths_m: FloatArray) -> float:
+    """What an empty cup carries after pieces of path (n,), each at its depth (n,), if nothing is spilt.
+
+    The closed form of what `Puree.step` adds up.
+    """
+    return float(CAPACITY_G * -np.expm1(-np.sum(_caught_share(depths_m) * paths_m) / FILL_LENGTH_M))
+
+
+def _caught_share(depth_m: Any) -> Any:
+    """Of what the cup sweeps at a depth; number or array."""
+    return np.clip((depth_m - CATCH_NONE_M) / (CATCH_ALL_M - CATCH_NONE_M), 0.0, 1.0)

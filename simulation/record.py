@@ -2,6 +2,7 @@
 
     output/rosbag_<i>/rosbag_<i>_0.mcap   and metadata.yaml
     output/truth/<i>.npz                  header_ns (F,) and stage (F,) of the hand camera's colour frames, mass_g, seed
+                                          and wished_g where the expert was asked for a mass
     output/data.csv                       columns index, mass (grams)
 """
 
@@ -15,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,7 @@ from simulation.demonstration import ArmReading, Demonstration, Look, demonstrat
 from simulation.renderer import Backend, Renderer
 from simulation.scene import build_model
 from simulation.scene_sampling import sample_scene
+from simulation.wished_load import check_range, draw_wish
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Recorded:
     index: int
     seed: int
     mass_g: float
+    wished_g: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,27 @@ class _Job:
     first_seed: int
     storage: Storage
     backend: Backend
+    mass_range_g: tuple[float, float] | None
 
 
 def record_demonstrations(
-    output: Path, n: int, first_seed: int = 0, storage: Storage = "mcap", workers: int = 2, backend: Backend = "auto"
+    output: Path, n: int, first_seed: int = 0, storage: Storage = "mcap", workers: int = 2, backend: Backend = "auto",
+    mass_range_g: tuple[float, float] | None = None,
 ) -> list[Recorded]:
     """Record `n` successful demonstrations of training scenes; those already there are kept.
 
     Bag i shows the scene of seed `first_seed` + i; where the expert fails there, of that seed + 1 000 000, and so on.
     So the bags do not depend on the number of workers, and an interrupted run can be taken up again.
 
+    Args:
+        mass_range_g: in each scene the expert is asked for a mass from this range, uniform and drawn from the
+            scene's seed; None lets it fill the spoon.
+
     Raises:
-        SimulationError: `output` holds bags of other seeds, or the expert keeps failing.
+        SimulationError: `output` holds bags of other seeds or wishes, or the expert keeps failing.
     """
+    if mass_range_g is not None:
+        check_range(mass_range_g)
     output.mkdir(parents=True, exist_ok=True)
     done = _already_recorded(output)
     for record in done.values():
@@ -78,7 +90,12 @@ def record_demonstrations(
                 f"{output} holds rosbag_{record.index} of seed {record.seed}, which does not belong to first seed "
                 f"{first_seed}; choose another folder or the same first seed"
             )
-    jobs = [_Job(output, index, first_seed, storage, backend) for index in range(n) if index not in done]
+        if record.wished_g != (wished := _wish(record.seed, mass_range_g)):
+            raise SimulationError(
+                f"{output} holds rosbag_{record.index}, recorded with {_said(record.wished_g)}, and this recording has "
+                f"{_said(wished)}; choose another folder or the same mass range"
+            )
+    jobs = [_Job(output, index, first_seed, storage, backend, mass_range_g) for index in range(n) if index not in done]
     _write_masses(output, done.values())
     for record in _run(jobs, workers):
         done[record.index] = record
@@ -125,22 +142,31 @@ def _record(job: _Job) -> Recorded:
     task = load_task("scoop")
     for attempt in range(MAX_ATTEMPTS):
         seed = job.first_seed + job.index + attempt * RETRY_STRIDE
-        demonstration = _attempt(seed, task)
+        wished_g = _wish(seed, job.mass_range_g)
+        demonstration = _attempt(seed, task, wished_g)
         if demonstration is None:
             continue
         start_ns = EPOCH_NS + job.index * SPACING_NS
-        _write_truth(_truth_path(job.output, job.index), demonstration, start_ns, seed)
+        _write_truth(_truth_path(job.output, job.index), demonstration, start_ns, seed, wished_g)
         _write_bag(_bag_path(job.output, job.index), demonstration, task, start_ns, job)
-        return Recorded(job.index, seed, demonstration.mass_g)
+        return Recorded(job.index, seed, demonstration.mass_g, wished_g)
     raise SimulationError(
         f"the expert failed {MAX_ATTEMPTS} times for bag {job.index} (seeds {job.first_seed + job.index}, "
         f"and up in steps of {RETRY_STRIDE}); start from another seed"
     )
 
 
-def _attempt(seed: int, task: TaskConfig) -> Demonstration | None:
+def _wish(seed: int, mass_range_g: tuple[float, float] | None) -> float | None:
+    return None if mass_range_g is None else draw_wish(sample_scene(seed, "train"), mass_range_g)
+
+
+def _said(wished_g: float | None) -> str:
+    return "no wished mass" if wished_g is None else f"a wished mass of {wished_g:.3f} g"
+
+
+def _attempt(seed: int, task: TaskConfig, wished_g: float | None) -> Demonstration | None:
     try:
-        demonstration = demonstrate(sample_scene(seed, "train"), task)
+        demonstration = demonstrate(sample_scene(seed, "train"), task, wished_g)
     except SimulationError as error:
         log.warning("seed %d is not recorded: %s", seed, error)
         return None
@@ -197,13 +223,14 @@ def _write_image(
         bag.write_color(event.stream, color, event.header_s, event.receive_s, compressed)
 
 
-def _write_truth(path: Path, demonstration: Demonstration, start_ns: int, seed: int) -> None:
+def _write_truth(path: Path, demonstration: Demonstration, start_ns: int, seed: int, wished_g: float | None) -> None:
     frames = [look for look in demonstration.looks if look.event.stream == LABELLED_CAMERA]
     header_ns = np.array([start_ns + round(look.event.header_s * 1e9) for look in frames], np.int64)
     stage = np.array([look.stage for look in frames], np.int64)
     path.parent.mkdir(exist_ok=True)
     with replace_file(path) as partial, partial.open("wb") as file:
-        np.savez(file, header_ns=header_ns, stage=stage, mass_g=demonstration.mass_g, seed=seed)
+        wish: dict[str, Any] = {} if wished_g is None else {"wished_g": wished_g}
+        np.savez(file, header_ns=header_ns, stage=stage, mass_g=demonstration.mass_g, seed=seed, **wish)
 
 
 def _write_masses(output: Path, records: Iterable[Recorded]) -> None:
@@ -219,7 +246,8 @@ def _already_recorded(output: Path) -> dict[int, Recorded]:
         index = int(path.stem)
         if (_bag_path(output, index) / "metadata.yaml").is_file():
             with np.load(path) as truth:
-                found[index] = Recorded(index, int(truth["seed"]), float(truth["mass_g"]))
+                wished_g = float(truth["wished_g"]) if "wished_g" in truth else None
+                found[index] = Recorded(index, int(truth["seed"]), float(truth["mass_g"]), wished_g)
     return found
 
 

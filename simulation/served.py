@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ladle.task import TaskConfig
 from simulation.camera_clock import JOINTS, SensorEvent, SensorSchedule
+from simulation.judge import Judge
 from simulation.reflex_model import CYCLE_S
 from simulation.scene_sampling import SceneConfig
 from simulation.served_process import ServedProcess
@@ -59,10 +60,10 @@ class ServedSimulation:
         self._pending: list[tuple[SensorEvent, ArmState, RenderState | None]] = []
         self._drawn: dict[tuple[str, float], tuple[NDArray[np.uint8], NDArray[np.uint16]]] = {}
 
-    def reset(self, scene: SceneConfig) -> ArmState:
-        """Begin a scene at time 0."""
+    def reset(self, scene: SceneConfig, judge: Judge | None = None) -> ArmState:
+        """Begin a scene at time 0; without a judge 2 g are a success."""
         self._renderer.send("reset", scene, self._backend)
-        self.state: ArmState = self._arm.call("reset", scene)
+        self.state: ArmState = self._arm.call("reset", scene, judge)
         self._renderer.receive()
         self._schedule = SensorSchedule.for_scene(scene, self._task)
         self._pending.clear()

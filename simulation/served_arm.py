@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from simulation.judge import Judge
 from simulation.scene_sampling import SceneConfig
 from simulation.served_process import serve
 from simulation.served_state import ArmReport, ArmState
@@ -21,9 +22,9 @@ class ServedArm:
     def __init__(self) -> None:
         self._world: ScoopWorld | None = None
 
-    def reset(self, scene: SceneConfig) -> ArmState:
+    def reset(self, scene: SceneConfig, judge: Judge | None = None) -> ArmState:
         """A new scene at its start pose, at rest."""
-        self._world = ScoopWorld(scene)
+        self._world = ScoopWorld(scene, judge)
         return _state(self._world)
 
     def advance(self, setpoints_rad: Floats, looks: Sequence[tuple[int, bool]]) -> ArmReport:
@@ -49,7 +50,7 @@ class ServedArm:
 
 def _state(world: ScoopWorld) -> ArmState:
     return ArmState(world.time_s, world.q_rad, world.dq_rad_s, world.tau_nm, float(world.mass_g), int(world.stage),
-                    world.reflex, bool(world.succeeded))
+                    world.reflex, bool(world.delivered), bool(world.succeeded))
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ class ArmState:
     mass_g: float
     stage: int
     reflex: str | None
+    delivered: bool
     succeeded: bool
 
 

@@ -11,6 +11,7 @@ from ladle.errors import SimulationError
 from simulation import geometry as g
 from simulation.arm import SimulatedArm
 from simulation.arm_ik import ArmIk, start_pose
+from simulation.judge import Judge
 from simulation.puree import Puree
 from simulation.reflex_model import CYCLE_S
 from simulation.scene import build_model
@@ -19,7 +20,6 @@ from simulation.scene_sampling import SceneConfig
 FloatArray = NDArray[np.float64]
 
 PUREE_PERIOD_CYCLES = 5
-SUCCESS_MASS_G = 2.0
 LIFTED_OVER_RIM_M = 0.05
 STILL_M_S, HOLD_S = 0.03, 0.5
 
@@ -41,8 +41,10 @@ class RenderState:
 class ScoopWorld:
     """A scene with the arm at its start pose; time passes only in `step`."""
 
-    def __init__(self, scene: SceneConfig) -> None:
+    def __init__(self, scene: SceneConfig, judge: Judge | None = None) -> None:
+        """Without a judge of one's own, 2 g are a success."""
         self.scene = scene
+        self._judge = judge or Judge()
         self._model = build_model(scene)
         self._start_rad = ArmIk(self._model).solve(*start_pose(scene), g.home_posture_rad())
         self.reset()
@@ -126,9 +128,14 @@ class ScoopWorld:
         return self._arm.reflex.reason
 
     @property
+    def delivered(self) -> bool:
+        """The least load was held still, clear over the rim, for half a second, is still there, and no reflex."""
+        return self._held and self.reflex is None and self.mass_g >= self._judge.least_g
+
+    @property
     def succeeded(self) -> bool:
-        """At least 2 g were held still, clear over the rim, for half a second, are still there, and no reflex."""
-        return self._held and self.reflex is None and self.mass_g >= SUCCESS_MASS_G
+        """What was delivered pleases the judge."""
+        return self.delivered and self._judge.pleased(self.mass_g)
 
     def render_state(self) -> RenderState:
         """The present instant for a renderer."""
@@ -143,7 +150,7 @@ class ScoopWorld:
         self._puree.step(cup_m, rotation @ g.CUP_AXIS, rotation @ g.CUP_NORMAL, period_s)
         speed_m_s = float(np.linalg.norm(cup_m - self._last_cup_m)) / period_s
         self._last_cup_m = cup_m
-        holding = (self.mass_g >= SUCCESS_MASS_G and speed_m_s < STILL_M_S
+        holding = (self.mass_g >= self._judge.least_g and speed_m_s < STILL_M_S
                    and cup_m[2] > g.BOWL_RIM_Z_M + LIFTED_OVER_RIM_M)
         self._still_cycles = self._still_cycles + PUREE_PERIOD_CYCLES if holding else 0
         self._held = self._held or self._still_cycles * CYCLE_S >= HOLD_S

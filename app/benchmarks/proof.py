@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from app.benchmarks.datasets import pusht_path
+from app.benchmarks.proof_scoop import SCOOP_PROOFS
 from app.runners import make_runner
 from ladle.atomic import replace_file
 from ladle.errors import ConfigError
@@ -69,7 +70,7 @@ def prove(name: str, output: Path, *, resume: bool = False, dataset: Path | None
         ConfigError: an unknown proof, or a folder with a run in it and no `resume`.
     """
     if name not in PROOFS:
-        raise ConfigError(f"no proof named {name!r}; there are {', '.join(PROOFS)}")
+        raise ConfigError(f"no proof named {name!r}; there are {', '.join((*PROOFS, *SCOOP_PROOFS))}")
     if not resume and (output / CHECKPOINTS).exists():
         raise ConfigError(f"{output} holds a run already; go on with it by --resume, or choose another --output")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from app import evaluation
 from app.eval_script import evaluate_from_arguments
 from app.evaluation import Evaluation, evaluate_masses
 from app.mass_options import mass_wish
-from app.mass_sweep import Delivered, share_close, slope
+from app.mass_sweep import Delivered, delivered_g, share_close, slope
+from app.up import command
 from ladle.errors import CheckpointError, ConfigError, DeploymentError, LadleError
 from ladle.policy import Guidance, ObservationWindow
 from ladle.replay_buffer import ReplayBufferWriter
@@ -27,6 +29,8 @@ from ladle.task import load_task, task_text
 from ladle_bringup.description import BringupSettings, describe, settings_from_text
 from ladle_nodes.policies import make_policy
 from ladle_nodes.policy_node import guidance_of
+from ladle_nodes.simulator_node import judge_of
+from simulation.judge import Judge
 from training.inference import load_policy
 from training.train import run
 
@@ -132,8 +136,6 @@ def test_the_wish_reaches_the_policy(policies: dict[bool, Path]):
 
     def answer(made: BringupSettings) -> NDArray[np.float64]:
         node = next(item for item in describe(made) if item.name == "ladle_policy")
-        from app.up import command
-
         arguments = command(node)
         context = Context()
         rclpy.init(args=arguments[3:], context=context)
@@ -166,10 +168,11 @@ def test_settings_that_ask_in_vain_are_refused(given: dict[str, float], message:
 
 def test_a_sweep_is_weighed_and_written(policies: dict[bool, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The simulator is played by a policy that delivers 1 g and half of what is asked; unasked it delivers 2.5 g."""
-    def play(settings: BringupSettings, output: Path) -> Evaluation:
+    def play(settings: BringupSettings, output: Path, *, keep: bool) -> Evaluation:
         mass_g = 2.5 if math.isnan(settings.target_mass_g) else 1.0 + settings.target_mass_g / 2
-        return Evaluation("checkpoint", tuple({"succeeded": True, "mass_g": mass_g, "wall_s": 1.0, "reflex": None}
-                                              for _ in range(settings.scenes)), None)
+        assert settings.any_load
+        return Evaluation("checkpoint", tuple({"delivered": True, "succeeded": True, "mass_g": mass_g, "wall_s": 1.0,
+                                               "reflex": None} for _ in range(settings.scenes)), None)
 
     monkeypatch.setattr(evaluation, "evaluate_settings", play)
     wishes = [Guidance(target_g, 1.5) for target_g in (1.5, 2.5, 3.5)]
@@ -183,6 +186,35 @@ def test_a_sweep_is_weighed_and_written(policies: dict[bool, Path], tmp_path: Pa
     assert list(content["policies"]) == ["unconditioned", "target_1.5_g", "target_2.5_g", "target_3.5_g"]
     assert made.lines()[0] == "asked 1.50 g: delivered 1.75 g, 100% within 0.75 g (unconditioned 2.50 g, 0%)"
     assert "slope of delivered against asked 0.50 (unconditioned 0)" in made.lines()[-1]
+
+
+def test_only_what_was_held_is_delivered():
+    """A spoon in the puree at the end, or an arm that stopped, has brought nothing."""
+    scenes = [{"delivered": True, "mass_g": 1.5}, {"delivered": False, "mass_g": 3.0}]
+    assert delivered_g(scenes).tolist() == [1.5, 0.0]
+    row = Delivered(1.5, delivered_g(scenes), np.ones(2)).as_json()
+    assert (row["scenes"], row["nothing_delivered"], row["share_within_0.75_g"]) == (2, 1, 0.5)
+
+
+def test_the_simulator_judges_by_the_wish():
+    """The mass that the policy is asked for is the one that its simulator's judge wants; none is the ordinary 2 g."""
+    def judge(settings: BringupSettings) -> Judge:
+        simulator = next(item for item in describe(settings) if item.name == "ladle_simulator")
+        context = Context()
+        rclpy.init(args=command(simulator)[3:], context=context)
+        ros = Node("ladle_simulator", context=context, automatically_declare_parameters_from_overrides=True)
+        try:
+            return judge_of(ros)
+        finally:
+            ros.destroy_node()
+            rclpy.try_shutdown(context=context)
+
+    base = BringupSettings(policy="hold")
+    assert judge(base) == Judge()
+    assert judge(replace(base, any_load=True)) == Judge.of_any_load()
+    for any_load in (False, True):
+        asked = evaluation.guided(BringupSettings(checkpoint="x", any_load=any_load), Guidance(1.5))
+        assert judge(asked) == Judge.of_wish(1.5)
 
 
 @pytest.mark.parametrize(("option", "message"), [

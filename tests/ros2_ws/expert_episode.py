@@ -13,13 +13,16 @@ from ladle.pose import make_continuous
 from ladle.robot_description import panda_urdf
 from simulation.expert import plan
 from simulation.scene_sampling import sample_scene
+from simulation.wished_load import dip_for
 
 CYCLES_PER_TICK = 100
 
 
-def write_expert_episode(root: Path, seed: int) -> None:
-    """Episode 0 in `root`: the expert in training scene `seed`, at 10 Hz."""
-    joints = plan(sample_scene(seed, "train"))[CYCLES_PER_TICK - 1 :: CYCLES_PER_TICK]
+def write_expert_episode(root: Path, seed: int, wished_g: float | None = None) -> None:
+    """Episode 0 in `root`: the expert in training scene `seed`, at 10 Hz; asked for a mass, or with a full spoon."""
+    scene = sample_scene(seed, "train")
+    dip = None if wished_g is None else dip_for(scene, wished_g)
+    joints = plan(scene, dip=dip)[CYCLES_PER_TICK - 1 :: CYCLES_PER_TICK]
     poses = KinematicChain.from_urdf(panda_urdf(), "panda_link0", "panda_hand").forward(joints)
     poses[:, 3:] = make_continuous(poses[:, 3:])
     times_s = 0.1 * np.arange(1, len(joints) + 1)

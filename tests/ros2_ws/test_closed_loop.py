@@ -48,6 +48,18 @@ def test_a_recorded_motion_scoops_again_through_the_jtc(undisturbed: Evaluation)
     assert undisturbed.video.stat().st_size > 10_000
 
 
+def test_a_small_load_is_delivered_where_any_is_wanted(tmp_path: Path) -> None:
+    """1.3 g, shown by the expert and played back: the scene is over when they are held, and the run can be kept."""
+    write_expert_episode(tmp_path / "episodes", seed=0, wished_g=1.3)
+    settings = replace(REPLAY, episodes=str(tmp_path / "episodes"), video=False, any_load=True)
+    found = evaluate_settings(settings, tmp_path / "run")
+    assert found.successes == [True]
+    assert found.scenes[0]["delivered"] is True
+    assert found.scenes[0]["mass_g"] == pytest.approx(1.3, abs=0.4)
+    assert found.scenes[0]["duration_s"] < 12.0
+    assert evaluate_settings(settings, tmp_path / "run", keep=True) == found
+
+
 def test_a_slow_policy_changes_the_duration_and_not_the_result(
     undisturbed: Evaluation, episodes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

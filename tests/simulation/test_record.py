@@ -49,8 +49,9 @@ def short_demonstration(monkeypatch):
     whole = demonstrate(sample_scene(0, "train"), TASK)
     looks = [look for look in whole.looks if look.event.receive_s < 0.2]
 
-    def short(scene, task):
-        return replace(whole, scene=scene, looks=looks, succeeded=scene.seed not in failing)
+    def short(scene, task, wished_g):
+        return replace(whole, mass_g=wished_g or whole.mass_g, scene=scene, looks=looks,
+                       succeeded=scene.seed not in failing)
 
     monkeypatch.setattr(record, "demonstrate", short)
     return failing
@@ -155,6 +156,21 @@ def test_bags_of_other_seeds_are_not_mixed_in(short_demonstration, tmp_path):
     record.record_demonstrations(tmp_path, 1, first_seed=0, workers=1)
     with pytest.raises(SimulationError, match="seed 0, which does not belong to first seed 3"):
         record.record_demonstrations(tmp_path, 2, first_seed=3, workers=1)
+
+
+def test_wished_masses_are_drawn_kept_and_not_mixed(short_demonstration, tmp_path):
+    """Each scene has its own; a recording goes on with the same range only, and without one none is written."""
+    records = record.record_demonstrations(tmp_path / "wished", 2, workers=1, mass_range_g=(1.0, 4.5))
+    assert records[0].wished_g != records[1].wished_g
+    assert all(1.0 <= one.wished_g <= 4.5 and one.mass_g == one.wished_g for one in records)
+    again = record.record_demonstrations(tmp_path / "wished", 3, workers=1, mass_range_g=(1.0, 4.5))
+    assert again[:2] == records
+    for other in (None, (1.0, 4.0)):
+        with pytest.raises(SimulationError, match=r"rosbag_0, recorded with a wished mass of .* the same mass range"):
+            record.record_demonstrations(tmp_path / "wished", 3, workers=1, mass_range_g=other)
+    record.record_demonstrations(tmp_path / "full", 1, workers=1)
+    with np.load(tmp_path / "full" / "truth" / "0.npz") as truth:
+        assert sorted(truth) == ["header_ns", "mass_g", "seed", "stage"]
 
 
 def test_a_crash_while_recording_leaves_no_half_bag(short_demonstration, tmp_path, monkeypatch):

@@ -56,8 +56,9 @@ class BringupSettings:
         arm_socket: where the simulated controller meets the simulated arm.
         driver_limits: says that the robot's driver limits and filters position set-points; franka with ruckig only.
         target_mass_g: final mass that the policy is asked for; nan asks for none. Only a policy that was trained with
-            the mass can be asked.
+            the mass can be asked. In the simulator success is then a mass within 0.75 g of it.
         guidance_weight: how hard it is asked for: 1 as it was learnt, more exaggerates.
+        any_load: a scene is over, and a success, with whatever load is held over the rim, not only with 2 g; sim only.
     """
 
     task: str = "scoop"
@@ -88,6 +89,7 @@ class BringupSettings:
     driver_limits: bool = False
     target_mass_g: float = math.nan
     guidance_weight: float = 1.0
+    any_load: bool = False
 
     def __post_init__(self) -> None:
         _one_of("controller", self.controller, ("jtc", "ruckig"))
@@ -222,7 +224,8 @@ def _simulator_node(s: BringupSettings) -> NodeDescription:
         "task": s.task, "controller": s.controller, "lockstep": s.lockstep, "split": s.split, "seed0": s.seed0,
         "scenes": s.scenes, "time_limit_s": s.time_limit_s, "output": s.output, "video": s.video,
         "only_needed_frames": s.only_needed_frames, "renderer": s.renderer, "arm_socket": s.arm_socket,
-        "setpoint_topic": SETPOINT_TOPIC,
+        "setpoint_topic": SETPOINT_TOPIC, "any_load": s.any_load,
+        **({"wished_mass_g": s.target_mass_g} if math.isfinite(s.target_mass_g) else {}),
     })
 
 

@@ -21,6 +21,7 @@ from ladle_nodes.lockstep_master import START_TIMEOUT_S, LockstepMaster
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.sensor_publisher import SensorPublisher
 from ladle_nodes.setpoint_sources import JtcSource, SetpointSource, TopicSource
+from simulation.judge import Judge
 from simulation.reflex_model import CYCLE_S
 from simulation.scene_sampling import SceneConfig, sample_scene
 from simulation.scene_video import SceneVideo
@@ -43,6 +44,8 @@ class SceneResult:
     """How a scene ended.
 
     Attributes:
+        delivered: whether a load was held still over the rim; only then mass_g is what the policy brought.
+        succeeded: it was delivered, and is enough, or close to the wished mass.
         duration_s: simulation time; wall_s: time that it took.
         trajectories: sent by the policy node; -1 outside lockstep, where nobody counts.
         state, detail: the policy node's last words.
@@ -52,6 +55,7 @@ class SceneResult:
     index: int
     seed: int
     split: str
+    delivered: bool
     succeeded: bool
     mass_g: float
     stage: int
@@ -74,7 +78,7 @@ class SimulatorNode:
         self._time_limit_s = float(parameter(node, "time_limit_s"))
         output = text_parameter(node, "output")
         self._output = Path(output) if output else None
-        self._scenes = _scenes(node)
+        self._scenes, self._judge = _scenes(node), judge_of(node)
         self._spinner = Spinner(node)
         cameras = self._cameras(bool(parameter(node, "video")), bool(parameter(node, "only_needed_frames")))
         self._publisher = SensorPublisher(node, self._task, cameras)
@@ -106,9 +110,9 @@ class SimulatorNode:
             result = self._in_lockstep(scene, start_ns) if self._lockstep else self._free_running(scene, start_ns)
             state, trajectories = result
             self._report(SceneResult(
-                index, scene.seed, scene.split, state.succeeded, round(state.mass_g, 3), state.stage, state.reflex,
-                round(state.time_s, 3), round(time.monotonic() - begun_s, 2), trajectories, self._master.peer_state,
-                self._master.peer_detail, self._digest.hexdigest()))
+                index, scene.seed, scene.split, state.delivered, state.succeeded, round(state.mass_g, 3), state.stage,
+                state.reflex, round(state.time_s, 3), round(time.monotonic() - begun_s, 2), trajectories,
+                self._master.peer_state, self._master.peer_detail, self._digest.hexdigest()))
         if self._lockstep:
             self._master.quit()
 
@@ -123,12 +127,12 @@ class SimulatorNode:
     def _in_lockstep(self, scene: SceneConfig, start_ns: int) -> tuple[ArmState, int]:
         """One decision a period; the arm stands still while the policy thinks."""
         cycles = round(self._task.period_s / CYCLE_S)
-        state = self._simulation.reset(scene)
+        state = self._simulation.reset(scene, self._judge)
         self._publisher.clock(start_ns)
         self._source.reset(start_ns, self._master.sent, state)
         self._master.reset(start_ns, cycles, scene.seed)
         stopped_s: float | None = None
-        while not state.succeeded and state.time_s < self._time_limit_s:
+        while not state.delivered and state.time_s < self._time_limit_s:
             now_ns = start_ns + round(state.time_s * 1e9)
             setpoints = self._source.setpoints(now_ns, cycles, self._master.sent, state)
             samples = self._advance(setpoints)
@@ -145,10 +149,10 @@ class SimulatorNode:
     def _free_running(self, scene: SceneConfig, start_ns: int) -> tuple[ArmState, int]:
         """Simulation time at the pace of the wall clock, or slower where the machine is."""
         cycles = round(FREE_RUNNING_STEP_S / CYCLE_S)
-        state = self._simulation.reset(scene)
+        state = self._simulation.reset(scene, self._judge)
         self._source.reset(start_ns, -1, state)
         begun_s = time.monotonic()
-        while not state.succeeded and state.reflex is None and state.time_s < self._time_limit_s:
+        while not state.delivered and state.reflex is None and state.time_s < self._time_limit_s:
             now_ns = start_ns + round(state.time_s * 1e9)
             self._publisher.clock(now_ns)
             samples = self._advance(self._source.setpoints(now_ns, cycles, -1, state))
@@ -214,6 +218,13 @@ def _scenes(node: Node) -> list[SceneConfig]:
     split, seed0 = text_parameter(node, "split"), int(parameter(node, "seed0"))
     assert split in ("train", "eval")
     return [sample_scene(seed0 + offset, split) for offset in range(int(parameter(node, "scenes")))]
+
+
+def judge_of(node: Node) -> Judge:
+    """By the wished mass, else by any load, else by the ordinary 2 g."""
+    if node.has_parameter("wished_mass_g"):
+        return Judge.of_wish(float(parameter(node, "wished_mass_g")))
+    return Judge.of_any_load() if bool(parameter(node, "any_load")) else Judge()
 
 
 def main() -> None:
