@@ -233,7 +233,7 @@ def test_joints_of_another_robot_are_not_taken(synthetic, tmp_path, small_task):
     """A joint topic without the task's names is an error that tells the names it has."""
     assert small_task.joints is not None
     joints = dataclasses.replace(small_task.joints, names=tuple(f"fr3_joint{i}" for i in range(1, 8)))
-    task = dataclasses.replace(small_task, joints=joints, frames=None)
+    task = dataclasses.replace(small_task, joints=joints, frames=None, workspace=None)
     with pytest.raises(BagError, match="panda_joint4"):
         extracted(synthetic, tmp_path, task)
     assert not list((tmp_path / "out").glob(".partial*"))
