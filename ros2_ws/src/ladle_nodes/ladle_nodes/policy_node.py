@@ -19,7 +19,7 @@ from ladle_nodes.policies import make_policy
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.qos import latched, reliable, sensor_reader
 from ladle_nodes.trajectories import to_message
-from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig
+from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.observation import ObservationBuffer
@@ -63,6 +63,7 @@ class PolicyNode:
         config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")),
                                   real_robot=bool(parameter(node, "real_robot")), speed=float(parameter(node, "speed")),
                                   hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
+        config = in_lockstep(config) if self._lockstep else config
         self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
         self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
         self._hold_button = int(parameter(node, "hold_button"))
@@ -135,8 +136,7 @@ class PolicyNode:
         self._start_ns, self._sent = start_ns, 0
         self._inbox.clear()
         self._loop.observations.reset()
-        # There is nothing to brake: a new scene has put the arm elsewhere.
-        self._loop.running = None
+        self._loop.forget()
         self._loop.stop(0.0, "another run begins")
         self._loop.start(seed)
 
