@@ -19,7 +19,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from app.benchmarks.motion_sequences import Arm, Sequence, random_sequence
+from app.benchmarks.motion_sequences import START_S, Arm, Sequence, random_sequence
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety import MotionLimits
@@ -32,7 +32,7 @@ ROUTES: tuple[Route, ...] = get_args(Route)
 
 log = logging.getLogger(__name__)
 
-BEFORE_S, AFTER_S = 0.05, 0.3  # cycles before the first message, and after the last plan's end
+BEFORE_S, AFTER_S = 0.1, 0.3   # cycles before the first decision, and after the last plan's end
 REST_CYCLES = 100
 REST_RAD_S = 1e-6
 SEAM_CYCLES = 2                # before and after a seam; two controllers count the cycle differently
@@ -47,6 +47,7 @@ class RouteResult:
         violations: sequences in which a limit was broken or a message was refused.
         max_seam_step_share: largest velocity step at a seam, as a share of the joint's velocity limit.
         not_at_rest: sequences that still move when the last plan has ended.
+        chunks, refused: how many there were, and how many of them gave no safe motion, so that the arm went to rest.
         reasons: of the first violations, with the sequence's seed.
     """
 
@@ -54,6 +55,8 @@ class RouteResult:
     violations: int = 0
     max_seam_step_share: float = 0.0
     not_at_rest: int = 0
+    chunks: int = 0
+    refused: int = 0
     reasons: list[str] = field(default_factory=list)
 
     def add(self, other: RouteResult) -> None:
@@ -62,6 +65,8 @@ class RouteResult:
         self.violations += other.violations
         self.max_seam_step_share = max(self.max_seam_step_share, other.max_seam_step_share)
         self.not_at_rest += other.not_at_rest
+        self.chunks += other.chunks
+        self.refused += other.refused
         self.reasons.extend(other.reasons[:max(10 - len(self.reasons), 0)])
 
     def figures(self) -> dict[str, int | float]:
@@ -114,15 +119,15 @@ def judge(arm: Arm, sequence: Sequence, route: Route, seed: int) -> RouteResult:
     rest = bool(np.all(np.abs(velocity[-REST_CYCLES:]) < REST_RAD_S))
     if reason is not None:
         reason = f"sequence {seed}: {reason}"
-    return RouteResult(1, int(reason is not None), float(steps[_seams(sequence, cycles, arrivals)].max()), int(not rest),
-                       [] if reason is None else [reason])
+    return RouteResult(1, int(reason is not None), float(steps[_seams(sequence, cycles, arrivals)].max(initial=0.0)), int(not rest),
+                       sequence.chunks, sequence.refused, [] if reason is None else [reason])
 
 
 def table(found: dict[Route, RouteResult]) -> str:
     """For people."""
-    lines = [f"{'':8} {'sequences':>9} {'violations':>10} {'seam step':>9} {'not at rest':>11}"]
+    lines = [f"{'':8} {'sequences':>9} {'violations':>10} {'seam step':>9} {'not at rest':>11} {'refused chunks':>14}"]
     for route, r in found.items():
-        lines.append(f"{route:8} {r.sequences:9d} {r.violations:10d} {r.max_seam_step_share:9.2%} {r.not_at_rest:11d}")
+        lines.append(f"{route:8} {r.sequences:9d} {r.violations:10d} {r.max_seam_step_share:9.2%} {r.not_at_rest:11d} {r.refused:6d} of {r.chunks}")
     lines.extend(f"{route}: {reason}" for route, r in found.items() for reason in r.reasons)
     return "\n".join(lines)
 
@@ -136,9 +141,9 @@ def _cycles(sequence: Sequence) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Milliseconds of the controller's cycles on its own clock, and the first cycle that sees each message."""
     offset_s = sequence.clock_offset_s
     arrivals = np.array([int(np.ceil((arrival.at_s + offset_s) / CYCLE_S)) for arrival in sequence.arrivals], np.int64)
-    first = int(arrivals[0] - round(BEFORE_S / CYCLE_S))
+    first = round((START_S - BEFORE_S) / CYCLE_S)
     # The last plan ends on the controller's clock, but its message may have come later.
-    last = int(max(np.ceil(sequence.rest_s / CYCLE_S), arrivals[-1]) + round(AFTER_S / CYCLE_S))
+    last = int(max([np.ceil(sequence.rest_s / CYCLE_S), *arrivals]) + round(AFTER_S / CYCLE_S))
     return np.arange(first, last, dtype=np.int64), arrivals
 
 

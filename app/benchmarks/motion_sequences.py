@@ -34,6 +34,7 @@ REPLAN_S = 0.4
 CHUNK_STEPS = 15
 LOOP_S = 0.005         # the loop looks this often whether something is due
 LOOP_JITTER_S = 0.01   # and is sometimes this much late
+STALLS_S = (0.05, 0.5) # every fifth run the loop stands still once for so long
 START_S = 1.0
 
 
@@ -76,17 +77,19 @@ class Sequence:
         clock_offset_s: how far the controller's clock is ahead of ours.
         arrivals: in order.
         rest_s: when the last plan ends.
-        refused: chunks from which no safe motion could be made.
+        chunks: how many there were.
+        refused: how many of them gave no safe motion: the running plan went on to its rest.
     """
 
     clock_offset_s: float
     arrivals: tuple[Arrival, ...]
     rest_s: float
+    chunks: int
     refused: int
 
 
 def random_sequence(arm: Arm, seed: int) -> Sequence:
-    """Two to eight chunks about a random path, each late by its own latency, then none."""
+    """Two to eight chunks about a random path, each late by its own latency, then none; the loop may stall meanwhile."""
     rng = np.random.default_rng(seed)
     targets = _Targets(arm, rng)
     kind = targets.kind
@@ -96,10 +99,12 @@ def random_sequence(arm: Arm, seed: int) -> Sequence:
     receding.stand(at_rest(arm.home_rad, START_S + arm.config.lead_in_s))
     decision_s, now_s = START_S, START_S
     due: list[tuple[float, float]] = []
-    for _ in range(int(rng.integers(2, 9))):
+    chunks = int(rng.integers(2, 9))
+    for _ in range(chunks):
         due.append((decision_s + rng.uniform(0.0, LATENCY_S), decision_s))
         decision_s = max(decision_s + REPLAN_S, due[-1][0])
     refused = 0
+    stall_s, stall_at_s = rng.uniform(*STALLS_S), rng.uniform(START_S, decision_s) if rng.uniform() < 0.2 else np.inf
     while due or receding.plan is None or now_s < receding.plan.end_s:
         receding.refresh(now_s)
         if due and now_s >= due[0][0]:
@@ -109,10 +114,12 @@ def random_sequence(arm: Arm, seed: int) -> Sequence:
                 receding.follow(splicer.join(targets.chunk(asked_s), receding.plan, now_s), now_s)
             except MotionError:
                 refused += 1
+        if now_s >= stall_at_s:
+            now_s, stall_at_s = now_s + stall_s, np.inf
         now_s += LOOP_S + rng.uniform(0.0, LOOP_JITTER_S) * (rng.uniform() < 0.2)
     assert receding.plan is not None
     return Sequence(float(rng.uniform(-CLOCK_OFFSET_S, CLOCK_OFFSET_S)), tuple(network.arrivals),
-                    receding.plan.end_s, refused)
+                    receding.plan.end_s, chunks, refused)
 
 
 class _Network:
@@ -141,7 +148,7 @@ class _Targets:
         self.kind = "pose" if rng.uniform() < 0.5 else "joints"
         self._arm, self._rng = arm, rng
         self._home = arm.chain.forward(arm.home_rad)
-        self._size = rng.uniform(0.2, 2.0)
+        self._size = rng.uniform(0.2, 3.0)
         self._hz = rng.uniform(0.1, 0.5, (2, 7))
         self._phase = rng.uniform(0.0, 2.0 * np.pi, (2, 7))
 

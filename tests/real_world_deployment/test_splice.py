@@ -188,15 +188,6 @@ def test_stop_comes_to_rest_early(seed: int, into_s: float, splicer: Splicer, ch
     np.testing.assert_array_equal(stop.trajectory.state(stop.switch_s).q_rad, before.q_rad)
 
 
-def test_the_switch_form_begins_after_the_switch(splicer: Splicer, chain: KinematicChain, home_rad: Array) -> None:
-    """For master the stamp is the switch and every point lies after it."""
-    sent: list[JtcMessage] = []
-    splice = splicer.join(WanderingPolicy(chain, home_rad, 1).chunk(1.0), at_rest(home_rad, 0.0), 1.05)
-    JtcController(chain.joint_names, sent.append, "switch").follow(splice, 1.05)
-    assert sent[0].stamp_s == splice.switch_s
-    assert sent[0].times_from_start_s[0] > 0
-
-
 def test_a_message_becomes_the_plan_again(splicer: Splicer, chain: KinematicChain, home_rad: Array) -> None:
     """What a node reads from the topic has the very same instants."""
     sent: list[JtcMessage] = []

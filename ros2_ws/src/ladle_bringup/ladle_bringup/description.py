@@ -52,7 +52,9 @@ class BringupSettings:
         video: whether the simulator writes scenes.mp4 into output.
         only_needed_frames: render only the frames that a decision uses; lockstep only.
         renderer: auto, egl, osmesa or rays.
-        jtc_distribution: whose JTC the trajectories are made for: humble, jazzy, kilted or master.
+        jtc_distribution: whose JTC takes the trajectories: humble, jazzy, kilted or master. With robot:=sim it is what
+            the simulated controller does (jazzy unless said); with robot:=franka it is found out from the controller's
+            parameters and only needs to be said where those leave it open.
         arm_socket: where the simulated controller meets the simulated arm.
         driver_limits: says that the robot's driver limits and filters position set-points; franka with ruckig only.
         target_mass_g: final mass that the policy is asked for; nan asks for none. Only a policy that was trained with
@@ -84,7 +86,7 @@ class BringupSettings:
     video: bool = False
     only_needed_frames: bool = True
     renderer: str = "auto"
-    jtc_distribution: str = "jazzy"
+    jtc_distribution: str = ""
     arm_socket: str = ""
     driver_limits: bool = False
     target_mass_g: float = math.nan
@@ -97,7 +99,7 @@ class BringupSettings:
         _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold"))
         _one_of("split", self.split, ("train", "eval"))
         _one_of("renderer", self.renderer, ("auto", "egl", "osmesa", "rays"))
-        _one_of("jtc_distribution", self.jtc_distribution, ("humble", "jazzy", "kilted", "master"))
+        _one_of("jtc_distribution", self.jtc_distribution, ("", "humble", "jazzy", "kilted", "master"))
         if not (math.isnan(self.speed) or 0.0 < self.speed <= 1.0):
             raise DeploymentError(f"speed:={self.speed:g} is not in (0, 1]; 1 is full speed, 0.1 a tenth of it")
         if self.hold_button < 0:
@@ -231,7 +233,7 @@ def _simulator_node(s: BringupSettings) -> NodeDescription:
 
 def _jtc_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "jtc_node", "joint_trajectory_controller", {
-        "use_sim_time": True, "task": s.task, "distribution": s.jtc_distribution, "arm_socket": s.arm_socket,
+        "use_sim_time": True, "task": s.task, "distribution": s.jtc_distribution or "jazzy", "arm_socket": s.arm_socket,
         "trajectory_topic": JTC_TOPIC,
     })
 
@@ -249,7 +251,7 @@ def _policy_node(s: BringupSettings) -> NodeDescription:
         "episodes": s.episodes, "episode": s.episode, "home": s.home, "real_robot": s.robot != "sim",
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
-        "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution,
+        "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution, "check_controller": s.controller == "jtc",
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
         # Unset where no mass is asked for: not a number is no value that every tool can pass on.
         **guidance_parameters(Guidance.from_parameters(s.target_mass_g, s.guidance_weight)),
