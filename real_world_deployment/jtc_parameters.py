@@ -124,8 +124,8 @@ def _check_interfaces(parameters: Mapping[str, object], joint_names: Sequence[st
 
 def _check_time(parameters: Mapping[str, object], controller: str) -> None:
     if parameters.get("allow_trajectory_replacement") is True:
-        raise DeploymentError(f"{controller} has allow_trajectory_replacement: it moves stamps of the past to its own "
-                              "cursor and repeats a set-point at every replacement, which is a step at speed; "
+        raise DeploymentError(f"{controller} has allow_trajectory_replacement: every replacement starts from "
+                              "the measured joints or repeats a set-point, which is a step at speed; "
                               f"{_set(controller, 'allow_trajectory_replacement', 'false')}")
     scaled_by = parameters.get("speed_scaling.state_interface")
     factor = parameters.get("speed_scaling.initial_scaling_factor", 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ladle.errors import MotionError
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
-from real_world_deployment.trajectory import CYCLE_S, JointTrajectory
+from real_world_deployment.trajectory import CYCLE_S, JointState, JointTrajectory
 
 Array = NDArray[np.float64]
 
@@ -82,15 +83,23 @@ class RuckigController:
 
     def setpoints(self, until_s: float) -> Array:
         """(n, J) rad, one a millisecond, from after the last call up to and including until_s."""
-        until_ms = round(until_s * 1000.0)
         rows: list[Array] = []
+        self._run(until_s, lambda end_ms: rows.append(self._segment_rows(end_ms)))
+        return np.concatenate(rows) if rows else np.empty((0, self._joints))
+
+    def advance(self, until_s: float) -> JointState:
+        """The same without set-points: the state at until_s, the millisecond that was asked for last."""
+        self._run(until_s, lambda _end_ms: None)
+        return JointState(self._now_ms / 1000.0, *self._state())
+
+    def _run(self, until_s: float, leave: Callable[[int], None]) -> None:
+        until_ms = round(until_s * 1000.0)
         while self._now_ms < until_ms:
             if self._plan is not None and self._now_ms >= self._retarget_ms:
                 self._aim(self._plan)
             end_ms = until_ms if self._plan is None else min(until_ms, self._retarget_ms)
-            rows.append(self._segment_rows(end_ms))
+            leave(end_ms)
             self._now_ms = end_ms
-        return np.concatenate(rows) if rows else np.empty((0, self._joints))
 
     def brake(self) -> float:
         """Leave the plan and come to rest within the limits; seconds until then, to be streamed by `setpoints`."""

@@ -4,9 +4,10 @@ Written after `JointTrajectoryController::blend_with_active_trajectory` of ros2_
 joints are held, as in the other distributions; master lets them follow the old trajectory.
 
 Why a plan is never streamed into it (`real_world_deployment/jtc_parameters.py` refuses): `update` calls it before it moves
-its cursor on, and counts the joined points from the present cycle. So every replacement repeats the set-point of the
-cycle before, a stop for one millisecond; and up to the first point that was kept of the old plan the set-points start
-from the measured state, or two cycles ahead with `interpolate_from_desired_state`. Both are steps at speed.
+its cursor on, and counts the joined points from the present cycle. With a stamp in the past every replacement repeats the
+set-point of the cycle before, a stop for one millisecond. With one in the future the set-points up to the first point that
+was kept start from the measured state, which lags, or two cycles ahead with `interpolate_from_desired_state`. All are
+steps at speed.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+import os
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import ParameterType
@@ -11,6 +13,9 @@ from rclpy.node import Node
 
 from ladle.errors import DeploymentError
 from ladle_nodes.process import Spinner
+from real_world_deployment.jtc_parameters import check_controller, parameter_names
+
+log = logging.getLogger("ladle.jtc")
 
 SERVICE_TIMEOUT_S = 30.0
 VALUE_FIELDS = {
@@ -20,11 +25,6 @@ VALUE_FIELDS = {
     ParameterType.PARAMETER_DOUBLE_ARRAY: "double_array_value",
     ParameterType.PARAMETER_STRING_ARRAY: "string_array_value",
 }
-
-
-def controller_of(trajectory_topic: str) -> str:
-    """The controller's node: /joint_trajectory_controller/joint_trajectory -> /joint_trajectory_controller."""
-    return trajectory_topic.rsplit("/", 1)[0]
 
 
 def read_parameters(node: Node, spinner: Spinner, controller: str, wanted: Collection[str]) -> dict[str, object]:
@@ -45,6 +45,25 @@ def read_parameters(node: Node, spinner: Spinner, controller: str, wanted: Colle
             item = getattr(value, field)
             found[name] = list(item) if field.endswith("array_value") else item
     return found
+
+
+def check_fed_controller(node: Node, spinner: Spinner, trajectory_topic: str, joint_names: Sequence[str],
+                         following_error_rad: float, distribution: str) -> None:
+    """Read the parameters of the controller behind a topic; one that cannot be fed ends the run before it begins.
+
+    Args:
+        distribution: what the user says of it; empty to find out.
+
+    Raises:
+        DeploymentError: it does not answer, or does not go with streaming.
+    """
+    controller = trajectory_topic.rsplit("/", 1)[0]  # /NODE/joint_trajectory
+    parameters = read_parameters(node, spinner, controller, parameter_names(joint_names))
+    feeding = check_controller(parameters, joint_names, following_error_rad, controller, os.environ.get("ROS_DISTRO"),
+                               distribution or None)
+    log.info("%s is a JTC of %s", controller, feeding.distribution)
+    for note in feeding.notes:
+        log.info("%s: %s", controller, note)
 
 
 def _call(node: Node, spinner: Spinner, kind: Any, name: str, request: Any) -> Any:

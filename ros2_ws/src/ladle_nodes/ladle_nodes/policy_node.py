@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 
 from rclpy.node import Node
@@ -15,7 +13,7 @@ from ladle.errors import DeploymentError
 from ladle.kinematics import KinematicChain
 from ladle.policy import Guidance
 from ladle.task import TaskConfig, load_task
-from ladle_nodes.controller_parameters import controller_of, read_parameters
+from ladle_nodes.controller_parameters import check_fed_controller
 from ladle_nodes.inbox import Inbox
 from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
 from ladle_nodes.policies import make_policy
@@ -24,12 +22,9 @@ from ladle_nodes.qos import latched, reliable, sensor_reader
 from ladle_nodes.trajectories import to_message
 from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
 from real_world_deployment.controllers import JtcController, JtcMessage
-from real_world_deployment.jtc_parameters import check_controller, parameter_names
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.policy_caller import SynchronousCaller, ThreadedCaller
-
-log = logging.getLogger("ladle.policy")
 
 NS = 1e-9
 READY_PERIOD_S = 0.2
@@ -69,7 +64,8 @@ class PolicyNode:
                                   hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
         config = in_lockstep(config) if self._lockstep else config
         if bool(parameter(node, "check_controller")):
-            self._check_controller(chain, config)
+            check_fed_controller(node, self._spinner, text_parameter(node, "trajectory_topic"), chain.joint_names,
+                                 config.following_error_rad, text_parameter(node, "jtc_distribution"))
         controller = JtcController(chain.joint_names, self._send)
         self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
         self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
@@ -172,17 +168,6 @@ class PolicyNode:
 
     def _is_connected(self) -> bool:
         return self._inbox.has_writers() and self._trajectories.get_subscription_count() > 0
-
-    def _check_controller(self, chain: KinematicChain, config: DeploymentConfig) -> None:
-        """Read the trajectory controller's parameters; one that cannot be fed ends the run before it begins."""
-        controller = controller_of(text_parameter(self._node, "trajectory_topic"))
-        names = parameter_names(chain.joint_names)
-        feeding = check_controller(read_parameters(self._node, self._spinner, controller, names), chain.joint_names,
-                                   config.following_error_rad, controller, os.environ.get("ROS_DISTRO"),
-                                   text_parameter(self._node, "jtc_distribution") or None)
-        log.info("%s is a JTC of %s", controller, feeding.distribution)
-        for note in feeding.notes:
-            log.info("%s: %s", controller, note)
 
     def _chain(self, task: TaskConfig) -> KinematicChain:
         """The arm's kinematics from its own description."""
