@@ -96,11 +96,13 @@ def _distribution(parameters: Mapping[str, object], controller: str, ros_distro:
 
 def _check_joints(parameters: Mapping[str, object], joint_names: Sequence[str], controller: str) -> None:
     theirs, ours = _texts(parameters, "joints"), set(joint_names)
-    commanded = _texts(parameters, "command_joints") or theirs
-    missing = sorted(ours - set(theirs) & set(commanded)) if theirs else sorted(ours)
+    commanded = _texts(parameters, "command_joints")
+    # As many command joints as joints are the same ones under the names of a chained controller.
+    usable = set(theirs) & set(commanded) if 0 < len(commanded) < len(theirs) else set(theirs)
+    missing = sorted(ours - usable)
     if missing:
         raise DeploymentError(f"{controller} does not command {', '.join(missing)}; it has the joints "
-                              f"{', '.join(commanded) or 'none'}: start the arm's controller, or name its topic")
+                              f"{', '.join(sorted(usable)) or 'none'}: start the arm's controller, or name its topic")
     if len(theirs) != len(ours) and parameters.get("allow_partial_joints_goal") is not True:
         raise DeploymentError(f"{controller} has {len(theirs)} joints, the task {len(ours)}; it refuses messages for "
                               f"some of them: {_set(controller, 'allow_partial_joints_goal', 'true')}")

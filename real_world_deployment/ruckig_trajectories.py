@@ -1,7 +1,7 @@
-"""The Ruckig stream for arms that take no raw set-points, such as a Franka without its driver's limiter and filter.
+"""The Ruckig stream for arms that take no raw set-points, as a Franka without its driver's limiter and filter.
 
 The same set-points go to a JointTrajectoryController as short overlapping trajectories: what was sent is repeated, the
-next part is added, and each message ends in a way to rest, as in `receding.py`. A missed message is then no missed cycle.
+next part is added, and each message ends in a way to rest, as in `receding.py`. A late message is then no missed cycle.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class RuckigTrajectories:
             return
         self._left_s = states[-1].time_s
         past = states[:-1] or [states[-1]]
-        nodes = JointTrajectory(np.array([s.time_s for s in past] + [s for s in tail.times_s.tolist()]),
+        nodes = JointTrajectory(np.array([s.time_s for s in past] + tail.times_s.tolist()),
                                 np.concatenate([[s.q_rad for s in past], tail.q_rad]),
                                 np.concatenate([[s.dq_rad_s for s in past], tail.dq_rad_s]),
                                 np.concatenate([[s.ddq_rad_s2 for s in past], tail.ddq_rad_s2]))

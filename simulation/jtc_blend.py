@@ -1,13 +1,13 @@
 """How master's JointTrajectoryController lets a new trajectory take over from a running one.
 
-Written after `JointTrajectoryController::blend_with_active_trajectory` of ros2_controllers, master of August 2026. Omitted
-joints are held, as in the other distributions; master lets them follow the old trajectory.
+Written after `JointTrajectoryController::blend_with_active_trajectory` of ros2_controllers, master of August 2026.
+Omitted joints are held, as in the other distributions; master lets them follow the old trajectory.
 
-Why a plan is never streamed into it (`real_world_deployment/jtc_parameters.py` refuses): `update` calls it before it moves
-its cursor on, and counts the joined points from the present cycle. With a stamp in the past every replacement repeats the
-set-point of the cycle before, a stop for one millisecond. With one in the future the set-points up to the first point that
-was kept start from the measured state, which lags, or two cycles ahead with `interpolate_from_desired_state`. All are
-steps at speed.
+Why a plan is never streamed into it (`real_world_deployment/jtc_parameters.py` refuses): `update` calls it before it
+moves its cursor on, and counts the joined points from the present cycle. With a stamp in the past every replacement
+repeats the set-point of the cycle before, a stop for one millisecond. With one in the future the set-points up to the
+first point that was kept start from the measured state, which lags, or two cycles ahead with
+`interpolate_from_desired_state`. All are steps at speed.
 """
 
 from __future__ import annotations

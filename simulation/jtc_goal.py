@@ -1,10 +1,11 @@
 """When a JointTrajectoryController gives a trajectory up: tolerances, time-outs, the action's goal.
 
 Written after `JointTrajectoryController::update`, `goal_accepted_callback`, `preempt_active_goal` and
-`tolerances.hpp` (`get_segment_tolerances`, `resolve_tolerance_source`) of ros2_controllers, branches humble, jazzy, kilted
-and master of August 2026, which agree here. A message on the topic brings no tolerances of its own and nobody hears of its
-end, but those of the parameters (or of the last goal: they stay in force after it) make it hold like a goal.
-Not modelled: `constraints.decelerate_on_cancel`, velocity tolerances, which need a velocity or effort interface.
+`tolerances.hpp` (`get_segment_tolerances`, `resolve_tolerance_source`) of ros2_controllers, branches humble, jazzy,
+kilted and master of August 2026, which agree here. A message on the topic brings no tolerances of its own and nobody
+hears of its end, but those of the parameters (or of the last goal: they stay in force after it) make it hold like a
+goal. Not modelled: `constraints.decelerate_on_cancel`, velocity tolerances, which need a velocity or effort
+interface.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What a JointTrajectoryController reads: its parameters, a message, and why it ignores one.
 
-Written after `JointTrajectoryController::validate_trajectory_msg` of ros2_controllers, branches humble, jazzy, kilted and
-master of August 2026. Not modelled, because the pipeline never uses it: effort, points without positions
-(`allow_integration_in_goal_trajectories`), and master's `positions_upsampling`, which leaves messages with velocities alone.
+Written after `JointTrajectoryController::validate_trajectory_msg` of ros2_controllers, branches humble, jazzy, kilted
+and master of August 2026. Not modelled, because the pipeline never uses it: effort, points without positions
+(`allow_integration_in_goal_trajectories`), and master's `positions_upsampling`, which leaves messages with velocities
+alone.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
-"""What a JointTrajectoryController does with trajectories from its topic and its action, distribution by distribution.
+"""What a JointTrajectoryController does with trajectories from topic and action, distribution by distribution.
 
 Written after `joint_trajectory_controller/src/joint_trajectory_controller.cpp` of ros2_controllers, branches humble,
 jazzy, kilted and master of August 2026: `topic_callback`, `goal_accepted_callback`, `update`. What differs between them:
 
 | | humble | jazzy, kilted | master |
 |---|---|---|---|
-| a message that ends with a velocity (`validate_trajectory_msg`) | accepted | refused by default | refused by default |
+| a last velocity (`validate_trajectory_msg`) | accepted | refused by default | refused by default |
 | a new message while one runs (`update`) | replaces it | replaces it | blends: the stamp is the switch time |
 | set-point written in the cycle at t (`update`) | plan at t | plan at t + period | plan at t + period |
 | desired-state start counts from (`update`) | this cycle | the last command's cycle | the last command's cycle |
 
-What all of them do (`Trajectory::sample` in trajectory.cpp, `jtc_trajectory.py` here): a stamp of 0 counts from the first
-cycle that sees the message; before its first point a trajectory is a bridge from the state of that first cycle; a first
+What all of them do (`Trajectory::sample` in trajectory.cpp, `jtc_trajectory.py` here): a stamp of 0 counts from the
+first cycle that sees the message; before its first point a trajectory is a bridge from the state of that first cycle; a first
 point at time 0, or a stamp in the past, leaves no bridge and may be a step; the last point is held with its velocity as
 an interface value, but no position moves on. Tolerances, time-outs and goals: `jtc_goal.py`; what is refused:
 `jtc_messages.py`; master's blending: `jtc_blend.py`. Not modelled: speed scaling and angle wraparound.
@@ -150,7 +150,7 @@ class JtcModel:
         return verdict
 
     def _given_up(self, held: HeldTrajectory, times_s: Floats, verdict: Verdict, measured_rad: Floats | None) -> Floats:
-        """This cycle's set-point, or the last one again, then the measured position as if a message had asked for it."""
+        """This cycle's set-point, or the last one again, then the measured position as if a message had asked."""
         now = np.array([to_ns(float(times_s[0]))], np.int64)
         position = self._last.position_rad if measured_rad is None else np.asarray(measured_rad, float)
         if verdict.writes:

@@ -32,6 +32,8 @@ ROUTES: tuple[Route, ...] = get_args(Route)
 
 log = logging.getLogger(__name__)
 
+# As real_world_deployment.jtc_parameters asks for it; the default of all but master.
+JTC = JtcParameters(allow_trajectory_replacement=False)
 BEFORE_S, AFTER_S = 0.1, 0.3   # cycles before the first decision, and after the last plan's end
 REST_CYCLES = 100
 REST_RAD_S = 1e-6
@@ -119,15 +121,17 @@ def judge(arm: Arm, sequence: Sequence, route: Route, seed: int) -> RouteResult:
     rest = bool(np.all(np.abs(velocity[-REST_CYCLES:]) < REST_RAD_S))
     if reason is not None:
         reason = f"sequence {seed}: {reason}"
-    return RouteResult(1, int(reason is not None), float(steps[_seams(sequence, cycles, arrivals)].max(initial=0.0)), int(not rest),
+    seam_step = float(steps[_seams(sequence, cycles, arrivals)].max(initial=0.0))
+    return RouteResult(1, int(reason is not None), seam_step, int(not rest),
                        sequence.chunks, sequence.refused, [] if reason is None else [reason])
 
 
 def table(found: dict[Route, RouteResult]) -> str:
     """For people."""
-    lines = [f"{'':8} {'sequences':>9} {'violations':>10} {'seam step':>9} {'not at rest':>11} {'refused chunks':>14}"]
+    lines = [f"{'':8} {'sequences':>9} {'violations':>10} {'seam step':>9} {'not at rest':>11} {'refused':>7} chunks"]
     for route, r in found.items():
-        lines.append(f"{route:8} {r.sequences:9d} {r.violations:10d} {r.max_seam_step_share:9.2%} {r.not_at_rest:11d} {r.refused:6d} of {r.chunks}")
+        lines.append(f"{route:8} {r.sequences:9d} {r.violations:10d} {r.max_seam_step_share:9.2%} {r.not_at_rest:11d} "
+                     f"{r.refused:7d} of {r.chunks}")
     lines.extend(f"{route}: {reason}" for route, r in found.items() for reason in r.reasons)
     return "\n".join(lines)
 
@@ -157,9 +161,8 @@ def _seams(sequence: Sequence, cycles: NDArray[np.int64], arrivals: NDArray[np.i
 
 def _jtc(distribution: Distribution, arm: Arm, sequence: Sequence, cycles: NDArray[np.int64],
          arrivals: NDArray[np.int64]) -> tuple[Array, str | None]:
-    """Set-points (n, J) of a JTC with the parameters that `real_world_deployment.jtc_parameters` asks for."""
-    model = JtcModel(distribution, arm.chain.joint_names, arm.home_rad,
-                     JtcParameters(allow_trajectory_replacement=False))
+    """Set-points (n, J) of a JTC."""
+    model = JtcModel(distribution, arm.chain.joint_names, arm.home_rad, JTC)
     rows, reason, at = [], None, int(cycles[0])
     for arrival, until in zip((*sequence.arrivals, None), (*arrivals.tolist(), int(cycles[-1]) + 1), strict=True):
         rows.append(model.setpoints(np.arange(at, until) * CYCLE_S))

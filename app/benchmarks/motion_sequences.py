@@ -89,7 +89,7 @@ class Sequence:
 
 
 def random_sequence(arm: Arm, seed: int) -> Sequence:
-    """Two to eight chunks about a random path, each late by its own latency, then none; the loop may stall meanwhile."""
+    """Two to eight chunks about a random path, each late by its own latency, then none; the loop may stall."""
     rng = np.random.default_rng(seed)
     targets = _Targets(arm, rng)
     kind = targets.kind

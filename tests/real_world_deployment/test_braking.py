@@ -25,7 +25,7 @@ def moving(limits: MotionLimits, q_rad: NDArray[np.float64], seed: int, share: f
 @given(seed=st.integers(0, 10_000), share=st.floats(0.0, 1.0))
 def test_it_keeps_the_limits_and_is_as_short_as_they_allow(seed: int, share: float, limits: MotionLimits,
                                                            home_rad: NDArray[np.float64]) -> None:
-    """At rest after the slowest joint's speed over its acceleration, one ramp and what the start's acceleration adds."""
+    """At rest after the slowest joint's speed over its acceleration and one ramp, from any acceleration."""
     start = moving(limits, home_rad, seed, share)
     tail = braking_tail(start, limits)
     limits.check(tail)

@@ -21,7 +21,8 @@ SERVICE_TIMEOUT_S = 30.0
 VALUE_FIELDS = {
     ParameterType.PARAMETER_BOOL: "bool_value", ParameterType.PARAMETER_INTEGER: "integer_value",
     ParameterType.PARAMETER_DOUBLE: "double_value", ParameterType.PARAMETER_STRING: "string_value",
-    ParameterType.PARAMETER_BOOL_ARRAY: "bool_array_value", ParameterType.PARAMETER_INTEGER_ARRAY: "integer_array_value",
+    ParameterType.PARAMETER_BOOL_ARRAY: "bool_array_value",
+    ParameterType.PARAMETER_INTEGER_ARRAY: "integer_array_value",
     ParameterType.PARAMETER_DOUBLE_ARRAY: "double_array_value",
     ParameterType.PARAMETER_STRING_ARRAY: "string_array_value",
 }

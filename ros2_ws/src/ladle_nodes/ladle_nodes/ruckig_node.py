@@ -115,7 +115,8 @@ class RuckigNode:
         publisher = self._node.create_publisher(JointTrajectory, topic, reliable(100))
         assert task.limits is not None
         limits = MotionLimits(task.limits, config.stream_limits, self._joint_names)
-        return RuckigTrajectories(limits, config, lambda message: publisher.publish(to_message(message, self._start_ns)))
+        return RuckigTrajectories(limits, config,
+                                  lambda message: publisher.publish(to_message(message, self._start_ns)))
 
     def _check_controller(self) -> None:
         """As the policy's node does where it feeds the controller itself."""
