@@ -1,7 +1,7 @@
 """What a JointTrajectoryController does with trajectories from topic and action, distribution by distribution.
 
 Written after `joint_trajectory_controller/src/joint_trajectory_controller.cpp` of ros2_controllers, branches humble,
-jazzy, kilted and master of August 2026: `topic_callback`, `goal_accepted_callback`, `update`. What differs between them:
+jazzy, kilted and master of August 2026: `topic_callback`, `goal_accepted_callback`, `update`. What differs:
 
 | | humble | jazzy, kilted | master |
 |---|---|---|---|
@@ -11,7 +11,7 @@ jazzy, kilted and master of August 2026: `topic_callback`, `goal_accepted_callba
 | desired-state start counts from (`update`) | this cycle | the last command's cycle | the last command's cycle |
 
 What all of them do (`Trajectory::sample` in trajectory.cpp, `jtc_trajectory.py` here): a stamp of 0 counts from the
-first cycle that sees the message; before its first point a trajectory is a bridge from the state of that first cycle; a first
+first cycle that sees the message; before its first point a trajectory is a bridge from that cycle's state; a first
 point at time 0, or a stamp in the past, leaves no bridge and may be a step; the last point is held with its velocity as
 an interface value, but no position moves on. Tolerances, time-outs and goals: `jtc_goal.py`; what is refused:
 `jtc_messages.py`; master's blending: `jtc_blend.py`. Not modelled: speed scaling and angle wraparound.

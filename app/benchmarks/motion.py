@@ -80,7 +80,7 @@ class RouteResult:
 def measure_motion(sequences: int, seed: int = 0, processes: int | None = None) -> dict[Route, RouteResult]:
     """Sequences seed, seed + 1, ... on all cores."""
     batches = [range(first, min(first + BATCH, seed + sequences)) for first in range(seed, seed + sequences, BATCH)]
-    total = {route: RouteResult() for route in ROUTES}
+    total: dict[Route, RouteResult] = {route: RouteResult() for route in ROUTES}
     count = min(processes or os.cpu_count() or 1, len(batches))
     if count <= 1:
         found: Iterable[dict[Route, RouteResult]] = map(measure_batch, batches)
@@ -100,7 +100,7 @@ def measure_batch(seeds: Iterable[int]) -> dict[Route, RouteResult]:
     """Some sequences through all models, one after the other."""
     logging.getLogger("real_world_deployment").setLevel(logging.ERROR)  # what is refused is counted
     arm = _arm()
-    total = {route: RouteResult() for route in ROUTES}
+    total: dict[Route, RouteResult] = {route: RouteResult() for route in ROUTES}
     for seed in seeds:
         sequence = random_sequence(arm, seed)
         for route, result in total.items():
@@ -165,7 +165,8 @@ def _jtc(distribution: Distribution, arm: Arm, sequence: Sequence, cycles: NDArr
     model = JtcModel(distribution, arm.chain.joint_names, arm.home_rad, JTC)
     rows, reason, at = [], None, int(cycles[0])
     for arrival, until in zip((*sequence.arrivals, None), (*arrivals.tolist(), int(cycles[-1]) + 1), strict=True):
-        rows.append(model.setpoints(np.arange(at, until) * CYCLE_S))
+        times: Array = np.arange(at, until, dtype=np.float64) * CYCLE_S
+        rows.append(model.setpoints(times))
         at = until
         if arrival is not None:
             refused = model.accept(_as_read(arrival.message), at * CYCLE_S)

@@ -159,8 +159,9 @@ class _Targets:
     def chunk(self, asked_s: float) -> ActionChunk:
         """Targets from one period after an observation that was 0 to 50 ms old when the policy was asked."""
         observed_s = asked_s - self._rng.uniform(0.0, 0.05)
-        times = observed_s + PERIOD_S * np.arange(1, CHUNK_STEPS + 1)
-        n, rng, since = len(times), self._rng, times - START_S
+        times: Array = observed_s + PERIOD_S * np.arange(1, CHUNK_STEPS + 1, dtype=np.float64)
+        since: Array = times - START_S
+        n, rng = len(times), self._rng
         if self.kind == "joints":
             noise = rng.normal(0.0, 0.005, 7) + rng.normal(0.0, 0.002, (n, 7))
             return ActionChunk(observed_s, times, {"joints": self._arm.home_rad + 0.15 * self._size
