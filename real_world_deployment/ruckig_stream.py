@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 ROUNDING = 1e-9  # rad and rad/s
+REST_RAD_S2 = 1e-6
 
 
 class RuckigController:
@@ -127,6 +128,10 @@ class RuckigController:
         target = plan.state((self._now_ms + self._period_ms) / 1000.0)
         state = self._state()
         self._retarget_ms = self._now_ms + self._period_ms
+        if _is_there(state, target):
+            # With 1e-13 rad to go and the whole period for it Ruckig may swing out and back.
+            self._segment, self._rest_rad = None, state[0]
+            return
         try:
             self._check_target(target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
             aim = (target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
@@ -189,3 +194,12 @@ class RuckigController:
         lower, upper = np.minimum(self._limits.lower_rad, q_rad), np.maximum(self._limits.upper_rad, q_rad)
         if np.any(lowest < lower - ROUNDING) or np.any(highest > upper + ROUNDING):
             raise MotionError(f"{way} leaves the position limits")
+
+
+def _is_there(state: tuple[Array, Array, Array], target: JointState) -> bool:
+    """Whether an arm at rest has reached a target at rest."""
+    if np.any(target.dq_rad_s) or np.any(target.ddq_rad_s2):
+        return False
+    q, dq, ddq = state
+    return bool(np.all(np.abs(q - target.q_rad) <= ROUNDING) and np.all(np.abs(dq) <= ROUNDING)
+                and np.all(np.abs(ddq) <= REST_RAD_S2))
