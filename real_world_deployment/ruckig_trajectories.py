@@ -102,7 +102,7 @@ class RuckigTrajectories:
         self._controller.follow(Splice(nodes, self._settled[-1].time_s, 0, slowed=False, unreachable=0), now_s)
 
     def _come_to_rest(self, held: JointTrajectory, now_s: float) -> None:
-        """What is held ends at rest; the stream goes on from there towards the plan in force then."""
+        """What is held ends at rest; the stream goes on from there with the next plan."""
         self.interruptions += 1
         log.warning("set-points came too late: the arm comes to rest")
         rest_s = on_grid(max(held.end_s, now_s + self._config.switch_lead_s))

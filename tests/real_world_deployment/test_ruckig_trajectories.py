@@ -74,17 +74,19 @@ def test_the_route_through_a_jtc_keeps_the_limits_and_arrives(seed: int, offset_
     assert route.stream.interruptions == 0
 
 
-def test_without_refreshes_the_arm_comes_to_rest_and_goes_on_with_them(task: TaskConfig, home_rad: Array) -> None:
-    """The process dies or stalls in mid motion: no reflex, rest in time; afterwards the plan's end is reached."""
+def test_without_refreshes_the_arm_comes_to_rest_and_the_next_plan_goes_on(task: TaskConfig, home_rad: Array) -> None:
+    """The process dies or stalls in mid motion: no reflex, rest in time; afterwards a new plan is followed."""
     route = Route(task, home_rad, "jazzy", 0.0)
-    motion = plan(home_rad, 5, 1.3)
-    route.stream.follow_plan(motion)
+    route.stream.follow_plan(plan(home_rad, 5, 1.3))
     route.run(1.8)
     assert np.abs(np.diff(np.concatenate(route.rows)[-2:], axis=0)).max() > 1e-4
     route.run(2.5, refreshing=False)
     stopped = np.concatenate(route.rows)
     np.testing.assert_allclose(np.diff(stopped[-150:], axis=0), 0.0, atol=1e-12)
-    route.run(4.0)
+    route.run(2.6)
+    motion = plan(stopped[-1], 6, 2.8)
+    route.stream.follow_plan(motion)
+    route.run(4.8)
     rows = np.concatenate(route.rows)
     assert route.stream.interruptions == 1
     assert ReflexModel(home_rad).check(rows) == (len(rows), None)

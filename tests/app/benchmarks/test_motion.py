@@ -67,7 +67,7 @@ def test_a_planted_fault_is_seen(arm: Arm, route: Route) -> None:
     assert judge(arm, moving(arm), route, 2).violations == 0
     assert judge(arm, with_messages(moving(arm), stamp_s=0.0), route, 2).violations == 1
     ahead = replace(moving(arm), clock_offset_s=0.5)
-    assert "violation" in judge(arm, ahead, route, 2).reasons[0] or judge(arm, ahead, route, 2).violations
+    assert judge(arm, ahead, route, 2).violations == 1
 
 
 def test_masters_blending_would_be_seen(arm: Arm, monkeypatch: pytest.MonkeyPatch) -> None:
