@@ -31,7 +31,8 @@ def braking_tail(start: JointState, limits: MotionLimits) -> JointTrajectory:
         start: its time must be on the millisecond grid.
 
     Raises:
-        MotionError: the way to rest leaves the position range or the workspace, or the speed would rise beyond its limit first.
+        MotionError: the way to rest leaves the position range or the workspace, or the speed would first rise beyond
+            its limit.
     """
     reason = MotionError("no way to rest was tried")
     # From one limit of acceleration to the other within the limit of jerk.

@@ -21,6 +21,7 @@ from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.homing import Homing
 from real_world_deployment.receding import RecedingPlan
 from real_world_deployment.safety import MotionLimits
+from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.splice import Splice, Splicer
 from real_world_deployment.trajectory import at_rest
 
@@ -55,7 +56,7 @@ class Arm:
         if task.frames is None or task.limits is None or task.joints is None or task.home is None:
             raise MotionError("the scoop task must have frames, limits, joints and a home pose")
         chain = KinematicChain.from_urdf(panda_urdf(), task.frames.base, task.frames.tip)
-        limits = MotionLimits(task.limits, config.limits, task.joints.names)
+        limits = limits_of(task, config.limits, chain)
         home_rad = Homing(chain, task.home, limits, config.home_speed_share).home_rad
         return cls(task, chain, limits, home_rad, config)
 
