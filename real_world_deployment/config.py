@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import ConfigDict, Field
@@ -45,7 +46,11 @@ class DeploymentConfig:
         held_motion_s: how much of a chunk after the switch is kept, before the tail.
         tail_s: from the last kept way point to rest.
         switch_lead_s: from sending to the switch; must cover the transport to the controller and its clock offset.
-        prefix_s: how much of the past a message repeats.
+        prefix_s: how much of the past a message repeats; must cover the clock offset too.
+        look_ahead_s: how much of a plan the controller holds before its way to rest.
+        refresh_s: how often it is given the next part, at the most often; the loop must tick at least this often, and
+            before switch_lead_s + the time between two ticks has grown to look_ahead_s.
+        clock_tolerance_s: how far the controller's clock may be from ours.
         lead_in_s: how long the controller has to come from its own set-point to the first plan of a run.
         cutoff_hz: faster motion in a chunk counts as noise.
         tracking_delay_s: how late the arm follows a command; targets are sent earlier by it.
@@ -71,8 +76,11 @@ class DeploymentConfig:
     replan_ticks: Annotated[int, Field(ge=1)] = 4
     held_motion_s: Positive = 0.8
     tail_s: Positive = 0.5
-    switch_lead_s: NotNegative = 0.04
+    switch_lead_s: NotNegative = 0.075
     prefix_s: Positive = 0.2
+    look_ahead_s: Positive = 0.15
+    refresh_s: Positive = 0.03
+    clock_tolerance_s: NotNegative = 0.05
     lead_in_s: Positive = 0.3
     cutoff_hz: Positive = 1.5
     tracking_delay_s: NotNegative = 0.0
@@ -87,3 +95,8 @@ class DeploymentConfig:
     limits: LimitShares = LimitShares()
     stream_period_s: Positive = 0.05
     stream_limits: LimitShares = LimitShares(position_margin_rad=0.01, velocity=0.95, acceleration=0.95, jerk=0.1)
+
+
+def in_lockstep(config: DeploymentConfig) -> DeploymentConfig:
+    """The same run where simulated time waits for the loop: one clock, no transport, one tick of the loop a tick."""
+    return replace(config, switch_lead_s=0.04, clock_tolerance_s=0.0)

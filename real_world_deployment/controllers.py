@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,28 +47,22 @@ class JtcMessage:
 
 
 class JtcController:
-    """Sends every plan as one message.
+    """Sends every plan as one message for the topic of a JointTrajectoryController.
 
-    Args:
-        form: "overlap" has a stamp in the past and repeats the running plan up to the switch (Humble, Jazzy, Kilted;
-            on master only with allow_trajectory_replacement off). "switch" has the switch time for its stamp and
-            only what comes after it (master).
+    The stamp lies in the past and the points repeat the running plan up to the switch, so that no controller ever
+    uses the state from which it would approach a first point (`jtc_parameters.py` says which ones can be fed so).
     """
 
-    def __init__(self, joint_names: tuple[str, ...], send: Callable[[JtcMessage], None],
-                 form: Literal["overlap", "switch"] = "overlap") -> None:
+    def __init__(self, joint_names: tuple[str, ...], send: Callable[[JtcMessage], None]) -> None:
         self._joint_names = joint_names
         self._send = send
-        self._form = form
 
     def follow(self, splice: Splice, now_s: float) -> None:
         """Build the message and send it."""
         plan = splice.trajectory
-        first, stamp_s = 0, float(np.floor(now_s * 1000.0)) / 1000.0
-        if self._form == "switch":
-            first, stamp_s = int(np.searchsorted(plan.times_s, splice.switch_s, side="right")), splice.switch_s
-        elif plan.start_s <= stamp_s:
+        stamp_s = float(np.floor(now_s * 1000.0)) / 1000.0
+        if plan.start_s <= stamp_s:
             # A first point at time 0 would be a step for a controller that starts there.
             stamp_s = (round(plan.start_s * 1000.0) - NODE_MS) / 1000.0
-        self._send(JtcMessage(stamp_s, self._joint_names, plan.times_s[first:] - stamp_s, plan.q_rad[first:],
-                              plan.dq_rad_s[first:], plan.ddq_rad_s2[first:]))
+        self._send(JtcMessage(stamp_s, self._joint_names, plan.times_s - stamp_s, plan.q_rad, plan.dq_rad_s,
+                              plan.ddq_rad_s2))

@@ -23,6 +23,7 @@ from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
 from real_world_deployment.observation import KEPT_S, ObservationBuffer
 from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
+from real_world_deployment.receding import RecedingPlan
 from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.gate import StartGate
 from real_world_deployment.safety.hold_to_run import HoldToRun
@@ -34,6 +35,7 @@ from real_world_deployment.trajectory import JointTrajectory, at_rest
 log = logging.getLogger(__name__)
 
 MOVING = "the policy moves the arm"
+MAX_HOMINGS = 3  # of one run, where refreshes come too late again and again
 EARLY_S = 1e-6  # a tick this much before its time counts as on time
 
 
@@ -77,7 +79,7 @@ class DeploymentLoop:
         observations: where joints and frames go.
         counts: what has happened.
         last_chunk: the chunk that was used last.
-        running: the plan in force; None before the first.
+        running: the plan in force; None before the first. The controller holds the next part of it and a way to rest.
         button: where reports of the hold-to-run button go; None in a run without one.
     """
 
@@ -90,18 +92,24 @@ class DeploymentLoop:
             raise DeploymentError(f"task {task.name} cannot move an arm: its file needs joints, limits, home and one "
                                   "action part of kind pose or joints")
         self._check_joints(task.name, task.joints.names, chain)
-        self._policy, self._controller, self._config = policy, controller, config
+        self._policy, self._config = policy, config
         self._period_s = task.period_s / config.speed
         check_memory(policy.n_obs_steps, self._period_s, KEPT_S)
         self._caller = SynchronousCaller(policy) if caller is None else caller
         self.observations = ObservationBuffer(task, chain) if observations is None else observations
         limits = limits_of(task, config.limits, chain, config.speed)
+        self._receding = RecedingPlan(limits, config, controller.follow)
         self._homing = Homing(chain, task.home, limits, homing_share(config))
         self._splicer = Splicer(chain, limits, stretched_config(config), followed[0].name, followed[0].kind,
                                 self._homing.home_rad, self._period_s)
         self.button = None if config.hold_to_run_s is None else HoldToRun(config.hold_to_run_s)
         self._gate = StartGate(task, config, chain, limits, self.observations, controller)
         self._clear(0)
+
+    @property
+    def running(self) -> JointTrajectory | None:
+        """The plan in force."""
+        return self._receding.plan
 
     def start(self, seed: int) -> None:
         """Ask for a run: homing begins at the first tick at which joints and cameras are fresh.
@@ -117,19 +125,25 @@ class DeploymentLoop:
     def stop(self, now_s: float, reason: str) -> None:
         """Come to rest as fast as the limits allow and stay there."""
         if self.state in {LoopState.HOMING, LoopState.RUNNING} and self.running is not None:
+            running = self._receding.refresh(now_s) or self.running
             try:
-                self._send(self._splicer.stop(self.running, now_s), now_s)
+                self._send(self._splicer.stop(running, now_s), now_s)
             except MotionError as error:
                 log.warning("no shorter stop than the plan's own tail: %s", error)
         self._enter(LoopState.STOPPED, reason)
+
+    def forget(self) -> None:
+        """Forget the plan in force, without braking: a new scene has put the arm elsewhere."""
+        self._receding.clear()
 
     def is_at_rest(self, now_s: float) -> bool:
         """Whether the plan in force has ended."""
         return self.running is None or now_s >= self.running.end_s
 
     def tick(self, now_s: float) -> LoopState:
-        """Do what is due at now_s."""
+        """Do what is due at now_s, and keep the controller supplied: to be called every `refresh_s` or so."""
         self._gate.clock.note(now_s)
+        self._receding.refresh(now_s)
         if self._is_held_back(now_s):
             return self.state
         if self.state is LoopState.IDLE and self._is_wanted:
@@ -148,11 +162,11 @@ class DeploymentLoop:
         self.state, self.detail = LoopState.IDLE, "not started"
         self.counts = LoopCounts()
         self.last_chunk: ActionChunk | None = None
-        self.running: JointTrajectory | None = None
+        self._receding.clear()
         self._seed, self._is_wanted = seed, False
         self._next_tick_s, self._ticks_to_question = 0.0, 0
         self._asked_s: float | None = None
-        self._failures_in_a_row = 0
+        self._failures_in_a_row = self._homings = 0
         self._is_resting, self._resumed_s = False, -math.inf
         self._gate.clock = ClockWatch()
 
@@ -168,6 +182,7 @@ class DeploymentLoop:
             except MotionError as error:
                 log.warning("no shorter stop than the plan's own tail: %s", error)
         if self.state is LoopState.HOMING:
+            self._homings = 0
             self._enter(LoopState.IDLE, "homing was interrupted")
         self._is_resting = True
         self._say("waiting: hold the button to let the arm move")
@@ -180,7 +195,7 @@ class DeploymentLoop:
             self.detail = "waiting: " + ("; ".join(map(str, denials)) or "the arm is not at rest yet")
             return
         start_s = now_s + self._config.lead_in_s
-        self.running = at_rest(q_rad, start_s)
+        self._receding.stand(at_rest(q_rad, start_s))
         if not self._config.home or self._distance_from_home(q_rad) <= self._config.home_tolerance_rad:
             self._run(now_s)
             return
@@ -190,6 +205,7 @@ class DeploymentLoop:
             self._enter(LoopState.STOPPED, f"cannot go home: {error}")
             return
         self._send(Splice(plan, plan.start_s, 0, slowed=False, unreachable=0), now_s)
+        self._homings += 1
         self._enter(LoopState.HOMING, "going to the task's home pose")
 
     def _watch_homing(self, now_s: float) -> None:
@@ -200,6 +216,8 @@ class DeploymentLoop:
         distance_rad = float("inf") if q_rad is None else self._distance_from_home(q_rad)
         if self._stale(now_s) is None and distance_rad <= self._config.home_tolerance_rad:
             self._run(now_s)
+        elif self._receding.is_interrupted and self._homings < MAX_HOMINGS:
+            self._begin(now_s)
         elif now_s > self.running.end_s + self._config.home_timeout_s:
             self._enter(LoopState.STOPPED, f"the arm is {distance_rad:.3f} rad from home after the homing motion; at "
                                            f"most {self._config.home_tolerance_rad} rad are allowed: is the controller "
@@ -281,12 +299,12 @@ class DeploymentLoop:
             return  # of before the pause: the arm has come to rest since
         try:
             splice = self._splicer.join(stretched_chunk(chunk, self._config.speed), self.running, now_s)
+            self._send(splice, now_s)
         except MotionError as error:
             self.counts.refused += 1
             self._say(f"chunk refused: {error}")
             return
         self.last_chunk, self.detail = chunk, MOVING
-        self._send(splice, now_s)
 
     def _count_failure(self, error: Exception, now_s: float) -> None:
         self.counts.policy_errors += 1
@@ -296,10 +314,9 @@ class DeploymentLoop:
             self.stop(now_s, f"the policy failed {self._failures_in_a_row} times in a row: {error}")
 
     def _send(self, splice: Splice, now_s: float) -> None:
-        self.running = splice.trajectory
+        self._receding.follow(splice, now_s)
         self.counts.sent += 1
         self.counts.slowed += int(splice.slowed)
-        self._controller.follow(splice, now_s)
 
     def _stale(self, now_s: float) -> str | None:
         return self.observations.stale(now_s, self._config.joints_stale_s, self._config.camera_stale_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from numpy.typing import NDArray
 from ladle.errors import MotionError
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
-from real_world_deployment.trajectory import CYCLE_S, JointTrajectory
+from real_world_deployment.trajectory import CYCLE_S, JointState, JointTrajectory
 
 Array = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
 ROUNDING = 1e-9  # rad and rad/s
+REST_RAD_S2 = 1e-6
 
 
 class RuckigController:
@@ -82,15 +84,23 @@ class RuckigController:
 
     def setpoints(self, until_s: float) -> Array:
         """(n, J) rad, one a millisecond, from after the last call up to and including until_s."""
-        until_ms = round(until_s * 1000.0)
         rows: list[Array] = []
+        self._run(until_s, lambda end_ms: rows.append(self._segment_rows(end_ms)))
+        return np.concatenate(rows) if rows else np.empty((0, self._joints))
+
+    def advance(self, until_s: float) -> JointState:
+        """The same without set-points: the state at until_s, the millisecond that was asked for last."""
+        self._run(until_s, lambda _end_ms: None)
+        return JointState(self._now_ms / 1000.0, *self._state())
+
+    def _run(self, until_s: float, leave: Callable[[int], None]) -> None:
+        until_ms = round(until_s * 1000.0)
         while self._now_ms < until_ms:
             if self._plan is not None and self._now_ms >= self._retarget_ms:
                 self._aim(self._plan)
             end_ms = until_ms if self._plan is None else min(until_ms, self._retarget_ms)
-            rows.append(self._segment_rows(end_ms))
+            leave(end_ms)
             self._now_ms = end_ms
-        return np.concatenate(rows) if rows else np.empty((0, self._joints))
 
     def brake(self) -> float:
         """Leave the plan and come to rest within the limits; seconds until then, to be streamed by `setpoints`."""
@@ -118,6 +128,10 @@ class RuckigController:
         target = plan.state((self._now_ms + self._period_ms) / 1000.0)
         state = self._state()
         self._retarget_ms = self._now_ms + self._period_ms
+        if _is_there(state, target):
+            # With 1e-13 rad to go and the whole period for it Ruckig may swing out and back.
+            self._segment, self._rest_rad = None, state[0]
+            return
         try:
             self._check_target(target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
             aim = (target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
@@ -180,3 +194,12 @@ class RuckigController:
         lower, upper = np.minimum(self._limits.lower_rad, q_rad), np.maximum(self._limits.upper_rad, q_rad)
         if np.any(lowest < lower - ROUNDING) or np.any(highest > upper + ROUNDING):
             raise MotionError(f"{way} leaves the position limits")
+
+
+def _is_there(state: tuple[Array, Array, Array], target: JointState) -> bool:
+    """Whether an arm at rest has reached a target at rest."""
+    if np.any(target.dq_rad_s) or np.any(target.ddq_rad_s2):
+        return False
+    q, dq, ddq = state
+    return bool(np.all(np.abs(q - target.q_rad) <= ROUNDING) and np.all(np.abs(dq) <= ROUNDING)
+                and np.all(np.abs(ddq) <= REST_RAD_S2))

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from ladle.errors import KinematicsError, MotionError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
+from real_world_deployment.braking import braking_tail
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.fit import fit_motion
 from real_world_deployment.safety import MotionLimits, check_seam, within_limits
-from real_world_deployment.trajectory import JointState, JointTrajectory
+from real_world_deployment.trajectory import JointState, JointTrajectory, on_grid
 
 Array = NDArray[np.float64]
 
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 
 # Shares of the cut-off frequency, tried in this order: the path as asked, in time or slower; then smoother paths.
 ATTEMPTS = (1.0, 0.7, 0.5, 0.35)
-BRAKING_S = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Splice:
     """A plan that repeats the running one until switch_s and then follows the chunk to rest.
 
     Attributes:
-        trajectory: nodes of the running plan bit for bit up to the switch, new ones from there.
+        trajectory: nodes of the running plan bit for bit before the switch, new ones from there.
         switch_s: where the new motion begins; a node of the trajectory.
         first_element: index into the chunk of the first target after the switch.
         slowed: whether the motion had to be made smoother or slower than asked to keep the limits.
@@ -66,7 +66,7 @@ class Splicer:
         self._spacing_s = spacing_s
 
     def join(self, chunk: ActionChunk, running: JointTrajectory, now_s: float) -> Splice:
-        """The plan that follows the chunk from the first node of the running plan that can still be changed.
+        """The plan that follows the chunk from the first instant of the running plan that can still be changed.
 
         Targets are aligned by their time stamps; those up to the switch are past and dropped.
 
@@ -74,8 +74,7 @@ class Splicer:
             MotionError: nothing of the chunk is left, its first target is out of reach, or no smooth motion keeps
                 the limits. The running plan then goes on to its tail.
         """
-        running, index = self._switch_node(running, now_s)
-        start = running.state(float(running.times_s[index]))
+        start = self._switch(running, now_s)
         times = chunk.times_s - self._config.tracking_delay_s
         kept = np.flatnonzero((times > start.time_s) & (times <= start.time_s + self._config.held_motion_s))
         if len(kept) == 0:
@@ -83,39 +82,22 @@ class Splicer:
                               f"{start.time_s:.3f} s; the policy is slower than its horizon")
         joints = self._joints(self._targets(chunk)[kept], start.q_rad)
         new, slowed = self._planned(start, times[kept][:len(joints)], joints)
-        first = self._prefix_node(running, now_s)
-        return Splice(running.between(first, index, new), start.time_s, int(kept[0]), slowed, len(kept) - len(joints))
+        plan = running.since(now_s - self._config.prefix_s).until(start.time_s, new)
+        return Splice(plan, start.time_s, int(kept[0]), slowed, len(kept) - len(joints))
 
     def stop(self, running: JointTrajectory, now_s: float) -> Splice:
-        """The plan that brings the arm to rest as fast as the limits allow, in the shortest of a few durations.
+        """The plan that brings the arm to rest as fast as the limits allow.
 
         Raises:
-            MotionError: none keeps the limits; the running plan then goes on to its tail.
+            MotionError: the way to rest leaves the position range; the running plan then goes on to its tail.
         """
-        running, index = self._switch_node(running, now_s)
-        start = running.state(float(running.times_s[index]))
-        reason = MotionError("no braking motion was tried")
-        for duration_s in BRAKING_S:
-            motion = fit_motion(start, np.empty(0), np.empty((0, len(start.q_rad))), duration_s,
-                                self._config.cutoff_hz, self._spacing_s)
-            try:
-                self._limits.check(motion)
-            except MotionError as error:
-                reason = error
-                continue
-            first = self._prefix_node(running, now_s)
-            return Splice(running.between(first, index, motion), start.time_s, 0, slowed=False, unreachable=0)
-        raise reason
+        start = self._switch(running, now_s)
+        plan = running.since(now_s - self._config.prefix_s).until(start.time_s, braking_tail(start, self._limits))
+        return Splice(plan, start.time_s, 0, slowed=False, unreachable=0)
 
-    def _switch_node(self, running: JointTrajectory, now_s: float) -> tuple[JointTrajectory, int]:
-        """The running plan, held at rest long enough, and the index of its first node that may be left."""
-        earliest_s = now_s + self._config.switch_lead_s
-        held = running.held_until(earliest_s)
-        return held, int(np.searchsorted(held.times_s, earliest_s - 1e-9))
-
-    def _prefix_node(self, running: JointTrajectory, now_s: float) -> int:
-        """The last node that is at least prefix_s in the past, or the first there is."""
-        return max(int(np.searchsorted(running.times_s, now_s - self._config.prefix_s, side="right")) - 1, 0)
+    def _switch(self, running: JointTrajectory, now_s: float) -> JointState:
+        """The running plan's state at the first millisecond at which it may be left."""
+        return running.state(max(on_grid(now_s + self._config.switch_lead_s), running.start_s))
 
     def _targets(self, chunk: ActionChunk) -> Array:
         if self._part not in chunk.parts:

@@ -105,17 +105,6 @@ class JointTrajectory:
         states = self.sample(at_s)
         return JointState(at_s, states.q_rad[0], states.dq_rad_s[0], states.ddq_rad_s2[0])
 
-    def held_until(self, at_s: float) -> JointTrajectory:
-        """The same motion with nodes at rest added until one lies at or after at_s."""
-        end_ms = to_ms(self.end_s)
-        extra = math.ceil((at_s * 1000.0 - end_ms) / NODE_MS - 1e-9)
-        if extra <= 0:
-            return self
-        times = (end_ms + NODE_MS * np.arange(1, extra + 1)) / 1000.0
-        rest = np.zeros((extra, self.q_rad.shape[1]))
-        return JointTrajectory(np.append(self.times_s, times), np.concatenate([self.q_rad, rest + self.q_rad[-1]]),
-                               np.concatenate([self.dq_rad_s, rest]), np.concatenate([self.ddq_rad_s2, rest]))
-
     def between(self, first: int, last: int, after: JointTrajectory) -> JointTrajectory:
         """Nodes first..last-1 bit for bit, then all nodes of `after`."""
         kept = slice(first, last)
@@ -123,6 +112,16 @@ class JointTrajectory:
                                np.concatenate([self.q_rad[kept], after.q_rad]),
                                np.concatenate([self.dq_rad_s[kept], after.dq_rad_s]),
                                np.concatenate([self.ddq_rad_s2[kept], after.ddq_rad_s2]))
+
+    def since(self, at_s: float) -> JointTrajectory:
+        """The nodes from the last one at or before at_s on; all of them if there is none."""
+        first = max(int(np.searchsorted(self.times_s, at_s, side="right")) - 1, 0)
+        return self if first == 0 else JointTrajectory(self.times_s[first:], self.q_rad[first:], self.dq_rad_s[first:],
+                                                       self.ddq_rad_s2[first:])
+
+    def until(self, at_s: float, after: JointTrajectory) -> JointTrajectory:
+        """All nodes before at_s bit for bit, then those of `after`, whose first is this motion's state at at_s."""
+        return self.between(0, int(np.searchsorted(self.times_s, at_s)), after)
 
     def _coefficients(self) -> Array:
         """(6, n - 1, J) of each segment's polynomial in the time since its first node."""

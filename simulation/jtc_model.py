@@ -1,75 +1,47 @@
-"""What a JointTrajectoryController does with the messages on its topic, distribution by distribution.
+"""What a JointTrajectoryController does with trajectories from topic and action, distribution by distribution.
 
 Written after `joint_trajectory_controller/src/joint_trajectory_controller.cpp` of ros2_controllers, branches humble,
-jazzy, kilted and master of August 2026: `validate_trajectory_msg`, `topic_callback`, `update`,
-`blend_with_active_trajectory`. What differs between them:
+jazzy, kilted and master of August 2026: `topic_callback`, `goal_accepted_callback`, `update`. What differs:
 
 | | humble | jazzy, kilted | master |
 |---|---|---|---|
-| a message that ends with a velocity | accepted | refused by default | refused by default |
-| a new message while one runs | replaces it | replaces it | blends: the stamp is the switch time |
-| set-point written in the cycle at t | plan at t | plan at t + period | plan at t + period |
+| a last velocity (`validate_trajectory_msg`) | accepted | refused by default | refused by default |
+| a new message while one runs (`update`) | replaces it | replaces it | blends: the stamp is the switch time |
+| set-point written in the cycle at t (`update`) | plan at t | plan at t + period | plan at t + period |
+| desired-state start counts from (`update`) | this cycle | the last command's cycle | the last command's cycle |
 
-Not modelled, because the pipeline never uses them: the action interface and its tolerances, speed scaling, angle
-wraparound, effort, points without positions, interpolation "none", cmd_timeout.
+What all of them do (`Trajectory::sample` in trajectory.cpp, `jtc_trajectory.py` here): a stamp of 0 counts from the
+first cycle that sees the message; before its first point a trajectory is a bridge from that cycle's state; a first
+point at time 0, or a stamp in the past, leaves no bridge and may be a step; the last point is held with its velocity as
+an interface value, but no position moves on. Tolerances, time-outs and goals: `jtc_goal.py`; what is refused:
+`jtc_messages.py`; master's blending: `jtc_blend.py`. Not modelled: speed scaling and angle wraparound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ladle.errors import SimulationError
-from simulation.jtc_trajectory import Floats, HeldTrajectory, JointState, to_ns
+from simulation.jtc_blend import blended
+from simulation.jtc_goal import Outcome, Tolerances, Verdict, supervise
+from simulation.jtc_messages import Distribution, JtcParameters, TrajectoryMessage, refusal
+from simulation.jtc_trajectory import Floats, HeldTrajectory, JointState, all_to_ns, to_ns
 
-Distribution = Literal["humble", "jazzy", "kilted", "master"]
-FLOAT32_EPSILON = float(np.finfo(np.float32).eps)  # what the controller takes for a velocity of zero
-
-
-@dataclass(frozen=True)
-class JtcParameters:
-    """The controller's parameters that change what it does with a topic message.
-
-    None stands for the distribution's default.
-
-    Attributes:
-        interpolate_from_desired_state: start from the last command, not from the measured state
-            (`open_loop_control` on Humble).
-        allow_trajectory_replacement: blending of master; ignored elsewhere.
-        update_period_s: period of the control cycle.
-    """
-
-    allow_nonzero_velocity_at_trajectory_end: bool | None = None
-    allow_partial_joints_goal: bool = False
-    interpolate_from_desired_state: bool = False
-    allow_trajectory_replacement: bool = True
-    update_period_s: float = 0.001
-
-
-@dataclass(frozen=True)
-class TrajectoryMessage:
-    """trajectory_msgs/JointTrajectory without ROS.
-
-    Attributes:
-        stamp_s: header stamp; 0 means "start when received".
-        times_from_start_s: (m,) seconds.
-        positions_rad, velocities_rad_s, accelerations_rad_s2: (m, n), columns in the order of `joint_names`.
-    """
-
-    stamp_s: float
-    joint_names: tuple[str, ...]
-    times_from_start_s: Floats
-    positions_rad: Floats
-    velocities_rad_s: Floats | None = None
-    accelerations_rad_s2: Floats | None = None
+__all__ = ["Distribution", "JtcModel", "JtcParameters", "TrajectoryMessage"]
 
 
 class JtcModel:
-    """The controller: messages in, one position set-point a cycle out."""
+    """The controller: messages in, one position set-point a cycle out.
+
+    Attributes:
+        outcomes: how action goals ended, in order.
+        goal_is_active: whether one is under way.
+        is_holding: whether the controller holds a position of its own choice: after activation, a violated tolerance,
+            a time-out or a goal's success.
+    """
 
     def __init__(
         self,
@@ -96,16 +68,35 @@ class JtcModel:
         self._last_ns: int | None = None
         self._held: HeldTrajectory | None = None
         self._pending: TrajectoryMessage | None = None
+        self._tolerances = Tolerances.of(self.parameters)
+        self.outcomes: list[Outcome] = []
+        self.goal_is_active, self.is_holding = False, True
 
     def accept(self, message: TrajectoryMessage, now_s: float) -> str | None:
         """A message arrives at `now_s`: None when taken, else why the controller ignores it.
 
         A taken message comes into force in the next cycle; of several between two cycles the newest counts.
         """
-        reason = self._refusal(message, to_ns(now_s))
+        reason = refusal(message, to_ns(now_s), self.joint_names, self.distribution, self.parameters)
         if reason is None:
             self._pending = message
+            self.is_holding = False
         return reason
+
+    def accept_goal(self, message: TrajectoryMessage, now_s: float, tolerances: Tolerances | None = None) -> str | None:
+        """The same as a goal of FollowJointTrajectory: None when accepted, else why it is rejected.
+
+        A goal that is under way is aborted with INVALID_GOAL. A message on the topic aborts none: the goal is then
+        judged by the trajectory that replaced its own.
+        """
+        reason = self.accept(message, now_s)
+        if reason is not None:
+            return reason
+        if self.goal_is_active:
+            self.outcomes.append("INVALID_GOAL")
+        self.goal_is_active = True
+        self._tolerances = Tolerances.of(self.parameters).overridden(tolerances or Tolerances())
+        return None
 
     def setpoints(
         self, times_s: Floats, measured_rad: Floats | None = None, measured_rad_s: Floats | None = None
@@ -113,24 +104,61 @@ class JtcModel:
         """Position set-points (k, n) rad of the cycles at `times_s` (k,), increasing and after earlier calls.
 
         Args:
-            measured_rad, measured_rad_s: (n,) the arm's state in the first of these cycles, from which a new
-                trajectory is approached; without them the arm is taken to follow its commands exactly.
+            measured_rad, measured_rad_s: (n,) the arm's state in the first of these cycles: from it a new trajectory is
+                approached, and by it tolerances and time-outs are judged, in this cycle only. Without them the arm is
+                taken to follow its commands exactly.
         """
-        at_ns = np.array([to_ns(time) for time in times_s], np.int64)
+        at_ns = all_to_ns(times_s)
         if len(at_ns) == 0:
             return np.zeros((0, len(self.joint_names)))
         if self._pending is not None:
             self._take(self._pending, int(at_ns[0]))
             self._pending = None
-        if self._held is None:
+        held = self._held
+        if held is None:
             self._last_ns = int(at_ns[-1])
             return np.tile(self._last.position_rad, (len(at_ns), 1))
-        if not self._held.is_sampled:
+        is_first = not held.is_sampled
+        if is_first:
             self._begin(int(at_ns[0]), measured_rad, measured_rad_s)
-        ahead_ns = 0 if self.distribution == "humble" else to_ns(self.parameters.update_period_s)
-        state = self._held.sample(at_ns + ahead_ns)
+        verdict = self._judged(held, int(at_ns[0]), measured_rad, is_first)
+        if verdict.holds:
+            return self._given_up(held, times_s, verdict, measured_rad)
+        state = held.sample(at_ns + self._ahead_ns)
         self._last, self._last_ns = state.at(-1), int(at_ns[-1])
         return state.position_rad
+
+    @property
+    def _ahead_ns(self) -> int:
+        return 0 if self.distribution == "humble" else to_ns(self.parameters.update_period_s)
+
+    def _judged(self, held: HeldTrajectory, now_ns: int, measured_rad: Floats | None, is_first: bool) -> Verdict:
+        """Look at tolerances and time-outs, and end a goal that has succeeded or failed."""
+        if self.is_holding:
+            return Verdict()
+        assert held.start_ns is not None
+        now = np.array([now_ns], np.int64)
+        error = np.zeros(1) if measured_rad is None else held.sample(now).position_rad[0] - np.asarray(measured_rad)
+        past_end_ns = now_ns - held.start_ns - int(held.points_ns[-1])
+        verdict = supervise(self._tolerances, self.parameters, error, is_first, past_end_ns)
+        if self.goal_is_active and verdict.outcome is not None:
+            self.outcomes.append(verdict.outcome)
+            self.goal_is_active = False
+            if verdict.outcome == "SUCCESSFUL":
+                self.is_holding = True  # the last point, which is held anyway
+                return Verdict()
+        return verdict
+
+    def _given_up(self, held: HeldTrajectory, times_s: Floats, verdict: Verdict, measured_rad: Floats | None) -> Floats:
+        """This cycle's set-point, or the last one again, then the measured position as if a message had asked."""
+        now = np.array([to_ns(float(times_s[0]))], np.int64)
+        position = self._last.position_rad if measured_rad is None else np.asarray(measured_rad, float)
+        if verdict.writes:
+            self._last = held.sample(now + self._ahead_ns).at(0)
+        written = self._last.position_rad
+        self._last_ns, self.is_holding = int(now[0]), True
+        self._held = HeldTrajectory(None, np.zeros(1, np.int64), JointState(position[None], None, None))
+        return np.concatenate([written[None], self.setpoints(times_s[1:])])
 
     @property
     def is_finished(self) -> bool:
@@ -155,37 +183,15 @@ class JtcModel:
 
     def _take(self, message: TrajectoryMessage, now_ns: int) -> None:
         points = self._in_own_order(message)
-        points_ns = np.array([to_ns(time) for time in message.times_from_start_s], np.int64)
+        points_ns = all_to_ns(message.times_from_start_s)
         stamp_ns = to_ns(message.stamp_s)
         held = self._held
-        blends = self.distribution == "master" and self.parameters.allow_trajectory_replacement
+        blends = self.distribution == "master" and self.parameters.allow_trajectory_replacement and not self.is_holding
         if blends and held is not None and held.is_sampled and len(held.points_ns) > 1 and self._last_ns is not None:
-            points_ns, points = self._blended(held, points_ns, points, max(stamp_ns - now_ns, 0))
+            points_ns, points = blended(held, points_ns, points, self._last_ns, max(stamp_ns - now_ns, 0))
             stamp_ns = 0
-        self._held = HeldTrajectory(stamp_ns or None, points_ns, points)
-
-    def _blended(
-        self, held: HeldTrajectory, points_ns: NDArray[np.int64], points: JointState, wait_ns: int
-    ) -> tuple[NDArray[np.int64], JointState]:
-        """The running plan up to the switch time, then the new points, in time from this cycle.
-
-        A stamp in the past is not honoured: the new plan starts at the controller's cursor. The cursor is the time
-        of the last cycle while the blend starts in this one, so that each replacement lags by one cycle.
-        """
-        assert held.start_ns is not None
-        assert self._last_ns is not None
-        cursor_ns = self._last_ns
-        switch_ns = cursor_ns + wait_ns
-        old_ns = held.start_ns + held.points_ns
-        kept = np.flatnonzero((old_ns > cursor_ns) & (old_ns < switch_ns))
-        parts_ns = [old_ns[kept] - cursor_ns]
-        parts = [held.points.at(kept)]
-        if points_ns[0] > 0:
-            parts_ns.append(np.array([wait_ns]))
-            parts.append(held.sample(np.array([switch_ns])))
-        parts_ns.append(points_ns + wait_ns)
-        parts.append(points)
-        return np.concatenate(parts_ns), _joined(parts)
+        interpolates = self.parameters.interpolation_method == "splines"
+        self._held = HeldTrajectory(stamp_ns or None, points_ns, points, interpolates=interpolates)
 
     def _in_own_order(self, message: TrajectoryMessage) -> JointState:
         """Points (m, n) in the controller's joint order; joints that a partial message omits hold their command."""
@@ -206,55 +212,3 @@ class JtcModel:
         return JointState(
             positions, ordered(message.velocities_rad_s, zeros), ordered(message.accelerations_rad_s2, zeros)
         )
-
-    def _refusal(self, message: TrajectoryMessage, now_ns: int) -> str | None:
-        names, n_points = message.joint_names, len(message.times_from_start_s)
-        if not names:
-            return "empty joint names"
-        if not self.parameters.allow_partial_joints_goal and len(names) != len(self.joint_names):
-            return f"{len(names)} joints do not match the controller's {len(self.joint_names)}"
-        if n_points == 0:
-            return "empty trajectory"
-        unknown = [name for name in names if name not in self.joint_names]
-        if unknown:
-            return f"joint {unknown[0]} is not one of the controller's joints: {', '.join(self.joint_names)}"
-        for label, values in (
-            ("positions", message.positions_rad),
-            ("velocities", message.velocities_rad_s),
-            ("accelerations", message.accelerations_rad_s2),
-        ):
-            if values is not None and np.shape(values) != (n_points, len(names)):
-                return f"{label} have shape {np.shape(values)}, expected {(n_points, len(names))}"
-        return self._time_refusal(message, now_ns)
-
-    def _time_refusal(self, message: TrajectoryMessage, now_ns: int) -> str | None:
-        allow_moving_end = self.parameters.allow_nonzero_velocity_at_trajectory_end
-        if allow_moving_end is None:
-            allow_moving_end = self.distribution == "humble"
-        if not allow_moving_end and message.velocities_rad_s is not None:
-            final = np.abs(np.asarray(message.velocities_rad_s)[-1])
-            if final.max() > FLOAT32_EPSILON:
-                return f"velocity of the last point of joint {message.joint_names[int(final.argmax())]} is not zero"
-        end_ns = to_ns(message.stamp_s) + to_ns(float(message.times_from_start_s[-1]))
-        if message.stamp_s != 0.0 and end_ns < now_ns:
-            return f"the trajectory ended {(now_ns - end_ns) / 1e9:.3f} s ago"
-        if (np.diff(message.times_from_start_s) <= 0).any():
-            return "time from start is not strictly increasing"
-        return None
-
-
-def _joined(parts: Sequence[JointState]) -> JointState:
-    """Points one after the other; a rate that one part lacks is zero there, or absent where all lack it."""
-
-    def column(rates: list[Floats | None]) -> Floats | None:
-        if rates[-1] is None:
-            return None
-        widths = [part.position_rad.shape for part in parts]
-        filled = [np.zeros(shape) if rate is None else rate for rate, shape in zip(rates, widths, strict=True)]
-        return np.concatenate(filled)
-
-    return JointState(
-        np.concatenate([part.position_rad for part in parts]),
-        column([part.velocity_rad_s for part in parts]),
-        column([part.acceleration_rad_s2 for part in parts]),
-    )

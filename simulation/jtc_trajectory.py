@@ -22,6 +22,11 @@ def to_ns(seconds: float) -> int:
     return round(seconds * NANOSECONDS)
 
 
+def all_to_ns(seconds: Floats) -> NDArray[np.int64]:
+    """`to_ns` of many."""
+    return np.rint(np.asarray(seconds, np.float64) * NANOSECONDS).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class JointState:
     """Joint values at one instant or at k instants: (n,) or (k, n) rad, rad/s, rad/s^2."""
@@ -49,12 +54,15 @@ class HeldTrajectory:
         start_ns: time base of the points; None until the first sample when the stamp was 0 ("start now").
         points_ns: (m,) int64 time from start of each point, strictly increasing.
         points: (m, n) values of the points.
+        interpolates: whether there are splines between the points; else each next point is set at once, and before the
+            first one the state before it.
         before_ns, before: the state from which the first point is approached; set at the first sample.
     """
 
     start_ns: int | None
     points_ns: NDArray[np.int64]
     points: JointState
+    interpolates: bool = True
     before_ns: int | None = None
     before: JointState | None = None
 
@@ -112,23 +120,30 @@ class HeldTrajectory:
         assert self.before_ns is not None
         count = len(at_ns)
         before = self.before.each(lambda values: np.tile(values, (count, 1)))
+        if not self.interpolates:
+            return _at_zero_rates(before)
         elapsed_s = (at_ns - self.before_ns) / NANOSECONDS
         span_s = np.full(count, (knots_ns[0] - self.before_ns) / NANOSECONDS)
         return interpolate(before, self.points.at(np.zeros(count, np.int64)), elapsed_s, span_s)
 
     def _between(self, at_ns: NDArray[np.int64], knots_ns: NDArray[np.int64]) -> JointState:
         rows = np.searchsorted(knots_ns, at_ns, side="right") - 1
+        if not self.interpolates:
+            return _at_zero_rates(self.points.at(rows + 1))
         elapsed_s = (at_ns - knots_ns[rows]) / NANOSECONDS
         span_s = (knots_ns[rows + 1] - knots_ns[rows]) / NANOSECONDS
         return interpolate(self.points.at(rows), self.points.at(rows + 1), elapsed_s, span_s)
 
     def _held(self, count: int) -> JointState:
-        end = self.points.at(-1)
-        zeros = np.zeros_like(end.position_rad)
-        velocity = zeros if end.velocity_rad_s is None else end.velocity_rad_s
-        acceleration = zeros if end.acceleration_rad_s2 is None else end.acceleration_rad_s2
-        filled = JointState(end.position_rad, velocity, acceleration)
-        return filled.each(lambda values: np.tile(values, (count, 1)))
+        return _at_zero_rates(self.points.at(-1)).each(lambda values: np.tile(values, (count, 1)))
+
+
+def _at_zero_rates(state: JointState) -> JointState:
+    """The state as it is, with zeros for rates that it lacks."""
+    zeros = np.zeros_like(state.position_rad)
+    velocity, acceleration = state.velocity_rad_s, state.acceleration_rad_s2
+    return JointState(state.position_rad, zeros if velocity is None else velocity,
+                      zeros if acceleration is None else acceleration)
 
 
 def interpolate(a: JointState, b: JointState, elapsed_s: Floats, span_s: Floats) -> JointState:

@@ -13,7 +13,7 @@ from ladle.errors import DeploymentError, ObservationError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, ObservationWindow
 from ladle.task import TaskConfig, load_task
-from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.config import DeploymentConfig, in_lockstep
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.policy_caller import ThreadedCaller
 from real_world_deployment.splice import Splice
@@ -53,17 +53,25 @@ class DownwardPolicy:
 
 
 class PerfectArm:
-    """A controller that keeps the newest plan, and an arm that is always on it; takes every set-point down."""
+    """A controller that keeps the newest message, and an arm that is always on it; takes every set-point down.
+
+    `sent` are the instants of new plans, `messages` all that came, refreshes too.
+    """
 
     def __init__(self, q_rad: Array) -> None:
         self.plan: JointTrajectory | None = None
         self.sent: list[float] = []
+        self.messages: list[tuple[float, JointTrajectory]] = []
+        self._switch_s: float | None = None
         self.setpoints: list[Array] = []
         self._start_rad, self.now_ms = q_rad, 0
 
     def follow(self, splice: Splice, now_s: float) -> None:
         self.plan = splice.trajectory
-        self.sent.append(now_s)
+        self.messages.append((now_s, splice.trajectory))
+        if splice.switch_s != self._switch_s:
+            self._switch_s = splice.switch_s
+            self.sent.append(now_s)
 
     def q_rad(self, at_s: Sequence[float] | Array) -> Array:
         """(m, 7) at m instants."""
@@ -81,7 +89,8 @@ class Bench:
                  config: DeploymentConfig | None = None, threaded: bool = False) -> None:
         self.task, self.start_rad, self.arm = task, start_rad, PerfectArm(start_rad)
         caller = ThreadedCaller(policy) if threaded else None
-        self.loop = DeploymentLoop(task, policy, self.arm, chain, config or DeploymentConfig(), caller=caller)
+        self.loop = DeploymentLoop(task, policy, self.arm, chain, in_lockstep(config or DeploymentConfig()),
+                                   caller=caller)
         self.has_camera = True
 
     def run(self, seconds: float) -> None:

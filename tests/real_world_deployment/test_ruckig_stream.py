@@ -159,3 +159,14 @@ def test_a_target_that_is_too_near_to_stop_at_is_refused(stream_limits: MotionLi
     position[0], velocity[0], target[0] = 2.80, 1.8, 2.88
     with pytest.raises(MotionError, match="the way to the target"):
         RuckigController(stream_limits)._solve((position, velocity, np.zeros(7)), (target, np.zeros(7), np.zeros(7)))
+
+
+def test_an_arm_that_has_arrived_stands_still(stream_limits: MotionLimits, home_rad: NDArray[np.float64]) -> None:
+    """6e-13 rad from its target at rest: no swing out and back within the period, however often it is aimed at."""
+    for joint in range(7):
+        start = home_rad.copy()
+        start[joint] += 6e-13
+        controller = RuckigController(stream_limits)
+        controller.start(start, 0.0)
+        controller.follow_plan(at_rest(home_rad, 0.0))
+        assert np.abs(np.diff(controller.setpoints(1.0), axis=0)).max() < 1e-12

@@ -73,17 +73,15 @@ def test_random_chunks_make_one_smooth_motion(seed: int, latencies_s: list[float
     """Every plan keeps the limits and ends at rest; up to the switch it is the old plan bit for bit, at it C2."""
     for now_s, splice, before in run(splicer, WanderingPolicy(chain, home_rad, seed), home_rad, latencies_s):
         plan, switch_s = splice.trajectory, splice.switch_s
-        assert now_s + CONFIG.switch_lead_s <= switch_s + 1e-9
-        assert switch_s < now_s + CONFIG.switch_lead_s + 0.026
+        assert now_s + CONFIG.switch_lead_s <= switch_s + 1e-6
+        assert switch_s < max(now_s + CONFIG.switch_lead_s, before.start_s) + 0.0011
         limits.check(plan, switch_s)
         assert np.all(plan.dq_rad_s[-1] == 0)
-        held = before.held_until(switch_s)
-        first = int(np.searchsorted(held.times_s, plan.start_s))
-        last = int(np.searchsorted(held.times_s, switch_s))
-        n = last - first + 1
-        np.testing.assert_array_equal(plan.times_s[:n], held.times_s[first:last + 1])
-        for new, old in ((plan.q_rad, held.q_rad), (plan.dq_rad_s, held.dq_rad_s), (plan.ddq_rad_s2, held.ddq_rad_s2)):
-            np.testing.assert_array_equal(new[:n], old[first:last + 1])
+        repeated = np.flatnonzero(plan.times_s < switch_s)
+        held = np.searchsorted(before.times_s, plan.times_s[repeated])
+        for new, old in ((plan.times_s, before.times_s), (plan.q_rad, before.q_rad), (plan.dq_rad_s, before.dq_rad_s),
+                         (plan.ddq_rad_s2, before.ddq_rad_s2)):
+            np.testing.assert_array_equal(new[repeated], old[held])
         around = plan.sample(switch_s + np.array([-1e-7, 1e-7]))
         assert np.abs(np.diff(around.ddq_rad_s2, axis=0)).max() < 1e-3
 
@@ -186,17 +184,8 @@ def test_stop_comes_to_rest_early(seed: int, into_s: float, splicer: Splicer, ch
     stop = splicer.stop(splice.trajectory, now_s)
     limits.check(stop.trajectory)
     assert stop.trajectory.end_s <= now_s + 1.1
-    before = splice.trajectory.held_until(stop.switch_s).state(stop.switch_s)
+    before = splice.trajectory.state(stop.switch_s)
     np.testing.assert_array_equal(stop.trajectory.state(stop.switch_s).q_rad, before.q_rad)
-
-
-def test_the_switch_form_begins_after_the_switch(splicer: Splicer, chain: KinematicChain, home_rad: Array) -> None:
-    """For master the stamp is the switch and every point lies after it."""
-    sent: list[JtcMessage] = []
-    splice = splicer.join(WanderingPolicy(chain, home_rad, 1).chunk(1.0), at_rest(home_rad, 0.0), 1.05)
-    JtcController(chain.joint_names, sent.append, "switch").follow(splice, 1.05)
-    assert sent[0].stamp_s == splice.switch_s
-    assert sent[0].times_from_start_s[0] > 0
 
 
 def test_a_message_becomes_the_plan_again(splicer: Splicer, chain: KinematicChain, home_rad: Array) -> None:

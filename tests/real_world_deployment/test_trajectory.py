@@ -50,14 +50,26 @@ def test_it_samples_as_the_controller_does() -> None:
 
 
 def test_the_end_is_held() -> None:
-    """After the end the arm stands, and added nodes change nothing."""
+    """After the end the arm stands, also where the motion is followed by another one later."""
     motion = three_nodes()
-    held = motion.held_until(2.0)
-    assert held.end_s >= 2.0
+    assert np.all(motion.sample([1.3, 5.0]).q_rad == motion.q_rad[-1])
+    later = motion.until(2.0, at_rest(motion.q_rad[-1], 2.0))
     at = np.linspace(0.9, 3.0, 200)
-    for before, after in zip(motion.sample(at), held.sample(at), strict=True):
-        np.testing.assert_array_equal(before, after)
-    assert motion.held_until(1.2) is motion
+    for before, after in zip(motion.sample(at), later.sample(at), strict=True):
+        np.testing.assert_allclose(before, after, atol=1e-12)
+
+
+def test_a_motion_cut_in_two_is_the_same_motion() -> None:
+    """Left between two nodes at its own state it goes on as before; what is past may be dropped."""
+    motion = three_nodes()
+    state = motion.state(1.15)
+    rest = JointTrajectory(np.array([1.15, 1.3]), np.stack([state.q_rad, motion.q_rad[-1]]),
+                           np.stack([state.dq_rad_s, np.zeros(2)]), np.stack([state.ddq_rad_s2, np.zeros(2)]))
+    again = motion.until(1.15, rest)
+    at = np.linspace(1.0, 1.29, 100)
+    np.testing.assert_allclose(again.sample(at).q_rad, motion.sample(at).q_rad, atol=1e-12)
+    np.testing.assert_array_equal(motion.since(1.15).times_s, [1.1, 1.3])
+    assert motion.since(0.5) is motion
 
 
 def test_motions_follow_each_other() -> None:

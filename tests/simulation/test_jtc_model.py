@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladle.errors import SimulationError
+from simulation.jtc_goal import ERASED, Tolerances
 from simulation.jtc_model import JtcModel, JtcParameters, TrajectoryMessage
 from simulation.jtc_trajectory import JointState, interpolate
 
@@ -219,3 +220,125 @@ def test_interpolation_meets_both_ends_to_its_degree(values, span_s):
         np.testing.assert_allclose(found.position_rad[:, 0], [values[0], values[3]], atol=scale)
         np.testing.assert_allclose(found.velocity_rad_s[:, 0], [values[1], values[4]], atol=scale)
     np.testing.assert_allclose(quintic.acceleration_rad_s2[:, 0], [values[2], values[5]], atol=scale)
+
+
+ALL = ("humble", "jazzy", "kilted", "master")
+
+
+def slow(stamp_s=0.0):
+    """One second from where the arm is to 0.1 rad and rest."""
+    return TrajectoryMessage(stamp_s, NAMES, np.array([1.0]), np.full((1, 2), 0.1), np.zeros((1, 2)), np.zeros((1, 2)))
+
+
+def at_work(distribution, parameters, goal=None):
+    """A model whose slow motion began at 10 s; as a goal if tolerances are given."""
+    model = JtcModel(distribution, NAMES, np.zeros(2), parameters)
+    accepted = model.accept(slow(), 10.0) if goal is None else model.accept_goal(slow(), 10.0, goal)
+    assert accepted is None
+    model.setpoints(np.array([10.0]), np.zeros(2), np.zeros(2))
+    return model
+
+
+@pytest.mark.parametrize("distribution", ALL)
+@pytest.mark.parametrize("as_goal", [False, True])
+def test_a_path_tolerance_holds_the_measured_position(distribution, as_goal):
+    """On the topic too, when the parameters have one: the set-point stays for a cycle, then jumps to the joints."""
+    model = at_work(distribution, JtcParameters(path_tolerance_rad=0.02), Tolerances() if as_goal else None)
+    on_path = model.setpoints(np.array([10.5]), np.full(2, 0.04), np.zeros(2))[0]
+    lost = model.setpoints(np.array([10.501, 10.502, 11.5]), np.full(2, 0.0), np.zeros(2))
+    np.testing.assert_array_equal(lost[0], on_path)
+    np.testing.assert_array_equal(lost[1:], 0.0)
+    assert model.outcomes == (["PATH_TOLERANCE_VIOLATED"] if as_goal else [])
+    assert model.is_holding
+
+
+@pytest.mark.parametrize("distribution", ALL)
+def test_a_topic_knows_no_tolerances_of_its_own(distribution):
+    """Without the parameter a message is carried out however far away the arm is; a goal may bring its own."""
+    far = np.full(2, 1.0)
+    model = at_work(distribution, JtcParameters())
+    assert model.setpoints(np.array([10.5]), far, np.zeros(2))[0, 0] < 0.1
+    assert not model.is_holding
+    strict = at_work(distribution, JtcParameters(), Tolerances(path_rad=0.02))
+    strict.setpoints(np.array([10.5]), far, np.zeros(2))
+    assert strict.outcomes == ["PATH_TOLERANCE_VIOLATED"]
+
+
+def test_a_goals_tolerances_stay_after_it():
+    """What the last goal brought counts for the topic too, until another goal comes."""
+    model = at_work("jazzy", JtcParameters(), Tolerances(path_rad=0.02))
+    model.setpoints(np.array([11.2]), np.full(2, 0.1), np.zeros(2))
+    assert model.outcomes == ["SUCCESSFUL"]
+    assert model.accept(slow(), 12.0) is None
+    model.setpoints(np.array([12.0]), np.full(2, 0.1), np.zeros(2))
+    model.setpoints(np.array([12.5]), np.full(2, 0.5), np.zeros(2))
+    assert model.is_holding
+
+
+@pytest.mark.parametrize(("goal", "expected"), [
+    (Tolerances(goal_rad=0.01, goal_time_s=0.5), ["GOAL_TOLERANCE_VIOLATED"]),
+    (Tolerances(goal_rad=0.01), []),
+    (Tolerances(goal_rad=0.1), ["SUCCESSFUL"]),
+    (Tolerances(), ["SUCCESSFUL"]),
+])
+def test_a_goal_ends_by_its_tolerances(goal, expected):
+    """0.05 rad off: in time, too late, waited for without a goal time, or taken as reached."""
+    model = at_work("jazzy", JtcParameters(), goal)
+    for now in (11.1, 11.6, 12.0):
+        model.setpoints(np.array([now]), np.full(2, 0.05), np.zeros(2))
+    assert model.outcomes == expected
+    assert model.goal_is_active == (not expected)
+
+
+def test_a_goal_overrides_or_erases_what_the_parameters_say():
+    """0 keeps, -1 erases, another negative number leaves everything as it was."""
+    own = Tolerances(0.1, 0.2, 3.0)
+    assert own.overridden(Tolerances(0.0, ERASED, 1.0)) == Tolerances(0.1, 0.0, 1.0)
+    assert own.overridden(Tolerances(-0.5, ERASED, 1.0)) is own
+
+
+def test_a_second_goal_aborts_the_first_and_the_topic_none():
+    """The goal under way is told INVALID_GOAL by a goal; a topic message only changes what it is judged by."""
+    model = at_work("jazzy", JtcParameters(), Tolerances())
+    assert model.accept(slow(), 10.2) is None
+    assert model.goal_is_active
+    assert model.accept_goal(slow(), 10.4) is None
+    assert model.outcomes == ["INVALID_GOAL"]
+    moving_end = message(10.4, 10.4, 10.4, 10.8, end_at_rest=False)
+    assert "not zero" in str(model.accept_goal(moving_end, 10.4))
+
+
+@pytest.mark.parametrize("distribution", ALL)
+@pytest.mark.parametrize(("timeout_s", "held"), [(0.5, True), (0.0, False), (0.2, False)])
+def test_a_command_time_out_counts_from_the_last_point(distribution, timeout_s, held):
+    """Then the measured position is held; a time-out that is not above the goal time is ignored."""
+    model = at_work(distribution, JtcParameters(cmd_timeout_s=timeout_s, goal_time_s=0.3))
+    model.setpoints(np.array([11.4]), np.full(2, 0.09), np.zeros(2))
+    late = model.setpoints(np.array([11.6, 11.7]), np.full(2, 0.09), np.zeros(2))
+    np.testing.assert_allclose(late[:, 0], [0.1, 0.09 if held else 0.1])
+
+
+def test_without_interpolation_the_next_point_is_set_at_once():
+    """Before the first point the state before it, then each next point from the one before on."""
+    model = JtcModel("jazzy", NAMES, np.zeros(2), JtcParameters(interpolation_method="none"))
+    times, points = np.array([0.1, 0.5]), np.array([[0.1, 0.1], [0.2, 0.2]])
+    assert model.accept(TrajectoryMessage(0.0, NAMES, times, points), 1.0) is None
+    out = model.setpoints(np.array([1.0, 1.05, 1.2, 1.6]))
+    np.testing.assert_allclose(out[:, 0], [0.0, 0.0, 0.2, 0.2])
+
+
+@pytest.mark.parametrize(("desired", "second"), [
+    (False, (0.6, 0.6, 0.61, 1.5)), (True, (0.6, 0.6, 0.61, 1.5)), (False, (0.05, 0.05, 0.4, 1.5)),
+])
+def test_masters_blending_steps_at_every_replacement(desired, second):
+    """Why a plan is not streamed into it: of an arm 3 ms behind at 1 rad/s the set-points leap, whatever the stamp."""
+    parameters = JtcParameters(interpolate_from_desired_state=desired)
+    model = JtcModel("master", NAMES, plan([0.1])[0][0], parameters)
+    assert model.accept(message(0.05, 0.05, 0.05, 1.2), 0.1) is None
+    rows = []
+    for now in np.round(np.arange(0.1, 0.5, 0.001), 3):
+        if now == 0.4:
+            assert model.accept(message(*second), now) is None
+        measured = plan([now - 0.003])
+        rows.append(model.setpoints(np.array([now]), measured[0][0], measured[1][0])[0])
+    assert peak_acceleration(np.array(rows)[20:]) > 300.0

@@ -37,6 +37,8 @@ class BringupSettings:
         episodes: folder of episodes for policy:=replay.
         episode: number of the episode that is replayed; -1 takes the first.
         controller: jtc or ruckig.
+        setpoint_form: how controller:=ruckig reaches the arm: array (1 kHz set-points for a position controller) or
+            trajectory (short overlapping ones for the JTC, for arms that take no raw set-points; not in lockstep).
         robot: sim or franka.
         speed: override in (0, 1]: the policy's time runs at this share; nan takes 1 for sim and 0.1 for franka.
         hold_topic: sensor_msgs/Joy of a hold-to-run button: the arm moves only while it is held; empty asks for none.
@@ -52,7 +54,9 @@ class BringupSettings:
         video: whether the simulator writes scenes.mp4 into output.
         only_needed_frames: render only the frames that a decision uses; lockstep only.
         renderer: auto, egl, osmesa or rays.
-        jtc_distribution: whose JTC the trajectories are made for: humble, jazzy, kilted or master.
+        jtc_distribution: whose JTC takes the trajectories: humble, jazzy, kilted or master. With robot:=sim it is what
+            the simulated controller does (jazzy unless said); with robot:=franka it is found out from the controller's
+            parameters and only needs to be said where those leave it open.
         arm_socket: where the simulated controller meets the simulated arm.
         driver_limits: says that the robot's driver limits and filters position set-points; franka with ruckig only.
         target_mass_g: final mass that the policy is asked for; nan asks for none. Only a policy that was trained with
@@ -67,6 +71,7 @@ class BringupSettings:
     episodes: str = ""
     episode: int = -1
     controller: str = "jtc"
+    setpoint_form: str = "array"
     robot: str = "sim"
     speed: float = math.nan
     hold_topic: str = ""
@@ -84,7 +89,7 @@ class BringupSettings:
     video: bool = False
     only_needed_frames: bool = True
     renderer: str = "auto"
-    jtc_distribution: str = "jazzy"
+    jtc_distribution: str = ""
     arm_socket: str = ""
     driver_limits: bool = False
     target_mass_g: float = math.nan
@@ -93,20 +98,24 @@ class BringupSettings:
 
     def __post_init__(self) -> None:
         _one_of("controller", self.controller, ("jtc", "ruckig"))
+        _one_of("setpoint_form", self.setpoint_form, ("array", "trajectory"))
         _one_of("robot", self.robot, ("sim", "franka"))
         _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold"))
         _one_of("split", self.split, ("train", "eval"))
         _one_of("renderer", self.renderer, ("auto", "egl", "osmesa", "rays"))
-        _one_of("jtc_distribution", self.jtc_distribution, ("humble", "jazzy", "kilted", "master"))
+        _one_of("jtc_distribution", self.jtc_distribution, ("", "humble", "jazzy", "kilted", "master"))
         if not (math.isnan(self.speed) or 0.0 < self.speed <= 1.0):
             raise DeploymentError(f"speed:={self.speed:g} is not in (0, 1]; 1 is full speed, 0.1 a tenth of it")
         if self.hold_button < 0:
             raise DeploymentError(f"hold_button:={self.hold_button} is no index of a button; the first is 0")
         if self.robot == "franka" and self.lockstep:
             raise DeploymentError("lockstep:=true holds time still, which only robot:=sim can do")
-        if self.robot == "franka" and self.controller == "ruckig" and not self.driver_limits:
+        if self.setpoint_form == "trajectory" and (self.controller != "ruckig" or self.lockstep):
+            raise DeploymentError("setpoint_form:=trajectory is for controller:=ruckig without lockstep")
+        if self.robot == "franka" and self.raw_setpoints and not self.driver_limits:
             raise DeploymentError("controller:=ruckig streams raw set-points; a Franka needs its driver's limiter and "
-                                  "low-pass on (then say driver_limits:=true), else use controller:=jtc")
+                                  "low-pass on (then say driver_limits:=true), else use setpoint_form:=trajectory or "
+                                  "controller:=jtc")
         if self.scenes != 1 and not self.lockstep:
             raise DeploymentError(f"scenes:={self.scenes} needs lockstep:=true; without it a run is one scene")
         if self.policy == "replay" and not self.episodes:
@@ -125,6 +134,11 @@ class BringupSettings:
         if not math.isnan(self.speed):
             return self.speed
         return 1.0 if self.robot == "sim" else REAL_ROBOT_SPEED
+
+    @property
+    def raw_setpoints(self) -> bool:
+        """Whether the arm is driven by single set-points and not by a trajectory controller."""
+        return self.controller == "ruckig" and self.setpoint_form == "array"
 
 
 @dataclass(frozen=True)
@@ -150,7 +164,7 @@ def describe(settings: BringupSettings) -> tuple[NodeDescription, ...]:
         nodes.insert(0, _ruckig_node(settings))
     if settings.robot == "sim":
         nodes.insert(0, _simulator_node(settings))
-        if settings.controller == "jtc":
+        if not settings.raw_setpoints:
             nodes.insert(0, _jtc_node(settings))
     return tuple(nodes)
 
@@ -221,7 +235,8 @@ def _default_socket() -> str:
 def _simulator_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "simulator_node", "ladle_simulator", {
         "use_sim_time": False,  # it is the clock
-        "task": s.task, "controller": s.controller, "lockstep": s.lockstep, "split": s.split, "seed0": s.seed0,
+        "task": s.task, "controller": "ruckig" if s.raw_setpoints else "jtc", "lockstep": s.lockstep, "split": s.split,
+        "seed0": s.seed0,
         "scenes": s.scenes, "time_limit_s": s.time_limit_s, "output": s.output, "video": s.video,
         "only_needed_frames": s.only_needed_frames, "renderer": s.renderer, "arm_socket": s.arm_socket,
         "setpoint_topic": SETPOINT_TOPIC, "any_load": s.any_load,
@@ -231,7 +246,7 @@ def _simulator_node(s: BringupSettings) -> NodeDescription:
 
 def _jtc_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "jtc_node", "joint_trajectory_controller", {
-        "use_sim_time": True, "task": s.task, "distribution": s.jtc_distribution, "arm_socket": s.arm_socket,
+        "use_sim_time": True, "task": s.task, "distribution": s.jtc_distribution or "jazzy", "arm_socket": s.arm_socket,
         "trajectory_topic": JTC_TOPIC,
     })
 
@@ -239,7 +254,8 @@ def _jtc_node(s: BringupSettings) -> NodeDescription:
 def _ruckig_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "ruckig_node", "ladle_ruckig", {
         "use_sim_time": s.robot == "sim", "task": s.task, "lockstep": s.lockstep,
-        "plan_topic": PLAN_TOPIC, "setpoint_topic": SETPOINT_TOPIC,
+        "plan_topic": PLAN_TOPIC, "setpoint_topic": SETPOINT_TOPIC, "setpoint_form": s.setpoint_form,
+        "trajectory_topic": JTC_TOPIC, "jtc_distribution": s.jtc_distribution,
     })
 
 
@@ -249,7 +265,7 @@ def _policy_node(s: BringupSettings) -> NodeDescription:
         "episodes": s.episodes, "episode": s.episode, "home": s.home, "real_robot": s.robot != "sim",
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
-        "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution,
+        "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution, "check_controller": s.controller == "jtc",
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
         # Unset where no mass is asked for: not a number is no value that every tool can pass on.
         **guidance_parameters(Guidance.from_parameters(s.target_mass_g, s.guidance_weight)),

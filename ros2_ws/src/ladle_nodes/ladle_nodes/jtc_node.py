@@ -1,6 +1,7 @@
 """The simulated JointTrajectoryController: trajectories from its topic, set-points to the simulated arm.
 
-On a robot this is a controller of ros2_control; here it is a process of its own between the policy and the arm.
+On a robot this is a controller of ros2_control; here it is a process of its own between the policy and the arm. It has
+the parameters that the controller of its distribution has, so that a run reads and checks them as on a robot.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ladle.task import load_task
 from ladle_nodes.process import run_node, text_parameter
 from ladle_nodes.qos import reliable
 from ladle_nodes.trajectories import from_message
-from simulation.jtc_model import Distribution, JtcModel
+from simulation.jtc_model import Distribution, JtcModel, JtcParameters
+from simulation.jtc_parameters import declared_parameters
 from simulation.reflex_model import CYCLE_S
 from simulation.served_link import SetpointRequest, answer_requests
 
@@ -40,6 +42,10 @@ class JtcNode:
             raise DeploymentError("a controller needs a task with joints")
         self._joint_names = joints.names
         self._distribution: Distribution = cast("Distribution", text_parameter(node, "distribution"))
+        # Master's blending cannot be streamed into; on a robot the user turns it off.
+        self._parameters = JtcParameters(allow_trajectory_replacement=False)
+        for name, value in declared_parameters(self._distribution, self._joint_names, self._parameters).items():
+            node.declare_parameter(name, value)
         self._model: JtcModel | None = None
         self._arrived = threading.Condition()
         self._messages: list[JointTrajectory] = []
@@ -77,7 +83,7 @@ class JtcNode:
         if request.kind == "reset":
             with self._arrived:
                 self._taken = 0  # and what arrived belongs to the old scene
-            self._model = JtcModel(self._distribution, self._joint_names, measured)
+            self._model = JtcModel(self._distribution, self._joint_names, measured, self._parameters)
             return np.zeros((0, len(measured)))
         assert self._model is not None, "the arm resets before it asks for set-points"
         for message in arrived:

@@ -13,13 +13,14 @@ from ladle.errors import DeploymentError
 from ladle.kinematics import KinematicChain
 from ladle.policy import Guidance
 from ladle.task import TaskConfig, load_task
+from ladle_nodes.controller_parameters import check_fed_controller
 from ladle_nodes.inbox import Inbox
 from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
 from ladle_nodes.policies import make_policy
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.qos import latched, reliable, sensor_reader
 from ladle_nodes.trajectories import to_message
-from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig
+from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.observation import ObservationBuffer
@@ -56,13 +57,16 @@ class PolicyNode:
         self._inbox = Inbox(node, task, observations, self._lockstep)
         self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
                                                    reliable(100))
-        controller = JtcController(chain.joint_names, self._send,
-                                   "switch" if text_parameter(node, "jtc_distribution") == "master" else "overlap")
         latency_s = float(parameter(node, "latency_s")) if self._lockstep else 0.0
         hold_topic = text_parameter(node, "hold_topic")
         config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")),
                                   real_robot=bool(parameter(node, "real_robot")), speed=float(parameter(node, "speed")),
                                   hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
+        config = in_lockstep(config) if self._lockstep else config
+        if bool(parameter(node, "check_controller")):
+            check_fed_controller(node, self._spinner, text_parameter(node, "trajectory_topic"), chain.joint_names,
+                                 config.following_error_rad, text_parameter(node, "jtc_distribution"))
+        controller = JtcController(chain.joint_names, self._send)
         self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
         self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
         self._hold_button = int(parameter(node, "hold_button"))
@@ -135,8 +139,7 @@ class PolicyNode:
         self._start_ns, self._sent = start_ns, 0
         self._inbox.clear()
         self._loop.observations.reset()
-        # There is nothing to brake: a new scene has put the arm elsewhere.
-        self._loop.running = None
+        self._loop.forget()
         self._loop.stop(0.0, "another run begins")
         self._loop.start(seed)
 

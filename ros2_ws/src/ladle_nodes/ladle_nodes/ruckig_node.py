@@ -1,4 +1,6 @@
-"""Jerk-limited set-points at 1 kHz: plans from the policy node, Float64MultiArray to a position controller."""
+"""Jerk-limited set-points: plans from the policy node; to a position controller as Float64MultiArray at 1 kHz, or to a
+JointTrajectoryController as short overlapping trajectories.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,15 @@ from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from ladle.errors import DeploymentError, MotionError
-from ladle.task import load_task
+from ladle.task import TaskConfig, load_task
+from ladle_nodes.controller_parameters import check_fed_controller
 from ladle_nodes.lockstep import ACK_TOPIC, DEPTH, TICK_TOPIC, Ack, Tick
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.qos import reliable, sensor_reader
-from ladle_nodes.trajectories import to_plan
+from ladle_nodes.trajectories import to_message, to_plan
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.ruckig_stream import RuckigController
+from real_world_deployment.ruckig_trajectories import RuckigTrajectories
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.trajectory import CYCLE_S
 
@@ -28,6 +32,7 @@ log = logging.getLogger("ladle.ruckig")
 
 NS = 1e-9
 READY_PERIOD_S = 0.2
+CLOCK_TIMEOUT_S = 60.0
 # A simulated arm takes its set-points in steps of simulation time; they must be there before the step.
 SIMULATION_LEAD_S = 0.05
 
@@ -45,6 +50,7 @@ class RuckigNode:
         config = DeploymentConfig()
         self._stream = RuckigController(MotionLimits(task.limits, config.stream_limits, task.joints.names),
                                         config.stream_period_s)
+        self._trajectories = self._trajectory_stream(task, config)
         self._setpoints = node.create_publisher(Float64MultiArray, text_parameter(node, "setpoint_topic"),
                                                 reliable(DEPTH))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
@@ -62,9 +68,7 @@ class RuckigNode:
     def run(self) -> None:
         """Until the simulator quits, or for ever."""
         if not self._lockstep:
-            while True:
-                self._spinner.once(CYCLE_S)
-                self._stream_until(self._node.get_clock().now().nanoseconds * NS + self._lead_s)
+            self._run_by_the_clock()
         while not self._begun:
             self._acks.publish(String(data=Ack("ruckig", -1).to_json()))
             self._spinner.once(READY_PERIOD_S)
@@ -73,9 +77,56 @@ class RuckigNode:
             self._spinner.once()
             self._answer()
 
+    def _run_by_the_clock(self) -> None:
+        clock = self._node.get_clock()
+        self._spinner.until(lambda: clock.now().nanoseconds > 0, CLOCK_TIMEOUT_S, lambda: "/clock")
+        if self._trajectories is not None:
+            self._check_controller()
+        self._start_ns = clock.now().nanoseconds  # small numbers: a float holds the ROS clock only to 0.2 us
+        while True:
+            self._spinner.once(CYCLE_S)
+            now_s = (clock.now().nanoseconds - self._start_ns) * NS
+            if self._trajectories is None:
+                self._stream_until(now_s + self._lead_s)
+            else:
+                self._refresh(self._trajectories, now_s)
+
+    def _refresh(self, trajectories: RuckigTrajectories, now_s: float) -> None:
+        """Overlapping trajectories around now; none before the arm's position and a first plan are known."""
+        if self._measured is None or (not self._streaming and not self._plans):
+            return
+        if not self._streaming:
+            trajectories.start(self._measured, now_s)
+            self._streaming = True
+        for plan in self._plans:
+            self._follow(plan)
+        self._plans.clear()
+        trajectories.refresh(now_s)
+
+    def _trajectory_stream(self, task: TaskConfig, config: DeploymentConfig) -> RuckigTrajectories | None:
+        """For arms that take trajectories only."""
+        form = text_parameter(self._node, "setpoint_form")
+        if form == "array":
+            return None
+        if form != "trajectory" or self._lockstep:
+            raise DeploymentError(f"setpoint_form:={form} with lockstep:={self._lockstep}; known are array, and "
+                                  "trajectory without lockstep")
+        topic = text_parameter(self._node, "trajectory_topic")
+        publisher = self._node.create_publisher(JointTrajectory, topic, reliable(100))
+        assert task.limits is not None
+        limits = MotionLimits(task.limits, config.stream_limits, self._joint_names)
+        return RuckigTrajectories(limits, config,
+                                  lambda message: publisher.publish(to_message(message, self._start_ns)))
+
+    def _check_controller(self) -> None:
+        """As the policy's node does where it feeds the controller itself."""
+        topic = text_parameter(self._node, "trajectory_topic")
+        check_fed_controller(self._node, self._spinner, topic, self._joint_names,
+                             DeploymentConfig().following_error_rad, text_parameter(self._node, "jtc_distribution"))
+
     def close(self) -> None:
         """Bring the arm to rest: a position controller would stop at the last set-point as if it hit a wall."""
-        if self._streaming and not self._lockstep and self._node.context.ok():
+        if self._streaming and not self._lockstep and self._trajectories is None and self._node.context.ok():
             try:
                 self._brake()
             except MotionError as error:
@@ -132,7 +183,7 @@ class RuckigNode:
     def _follow(self, message: JointTrajectory) -> None:
         """A plan that cannot be followed leaves the one in force, which ends at rest."""
         try:
-            self._stream.follow_plan(to_plan(message, self._start_ns).to_trajectory())
+            (self._trajectories or self._stream).follow_plan(to_plan(message, self._start_ns).to_trajectory())
         except (MotionError, ValueError) as error:
             log.warning("plan refused: %s", error)
 

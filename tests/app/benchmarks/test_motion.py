@@ -1,0 +1,97 @@
+"""The reduced motion benchmark, and that it would see what it looks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from app.benchmarks.motion import ROUTES, Route, RouteResult, judge, measure_batch, measure_motion
+from app.benchmarks.motion_sequences import CLOCK_OFFSET_S, TRANSPORT_S, Arm, Sequence, random_sequence
+from app.cli import app
+from simulation import jtc_model
+
+
+@pytest.fixture(scope="module")
+def arm() -> Arm:
+    """The Panda of the scoop task."""
+    return Arm.scoop()
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**31))
+def test_late_chunks_never_break_a_limit_in_any_controller(seed: int) -> None:
+    """No violation, no seam of 1 % of a joint's velocity, rest when the chunks stop."""
+    for result in measure_batch([seed]).values():
+        assert result.sequences == 1
+        assert result.reasons == []
+        assert result.violations == 0
+        assert result.max_seam_step_share < 0.01
+        assert result.not_at_rest == 0
+
+
+def test_sequences_are_reproducible_and_as_late_as_promised(arm: Arm) -> None:
+    """The same seed is the same run; transport and clocks are within what is asked for, messages in order."""
+    sequences = [random_sequence(arm, seed) for seed in range(6)]
+    again = random_sequence(arm, 3)
+    assert again.clock_offset_s == sequences[3].clock_offset_s
+    np.testing.assert_array_equal([a.at_s for a in again.arrivals], [a.at_s for a in sequences[3].arrivals])
+    for sequence in sequences:
+        assert abs(sequence.clock_offset_s) <= CLOCK_OFFSET_S
+        at = [arrival.at_s for arrival in sequence.arrivals]
+        assert at == sorted(at)
+        assert all(a.at_s - a.message.stamp_s >= 0 for a in sequence.arrivals[1:])
+    assert len({sequence.clock_offset_s for sequence in sequences}) == 6
+    assert TRANSPORT_S == 0.02
+
+
+def moving(arm: Arm) -> Sequence:
+    """A run with messages in mid motion."""
+    return random_sequence(arm, 2)
+
+
+def with_messages(sequence: Sequence, **change: object) -> Sequence:
+    """The same run with every message changed alike."""
+    arrivals = tuple(replace(a, message=replace(a.message, **change)) for a in sequence.arrivals)  # type: ignore[arg-type]
+    return replace(sequence, arrivals=arrivals)
+
+
+@pytest.mark.parametrize("route", ["humble", "jazzy", "master"])
+def test_a_planted_fault_is_seen(arm: Arm, route: Route) -> None:
+    """Stamps of zero, or a clock half a second ahead: the reflex model trips."""
+    assert judge(arm, moving(arm), route, 2).violations == 0
+    assert judge(arm, with_messages(moving(arm), stamp_s=0.0), route, 2).violations == 1
+    ahead = replace(moving(arm), clock_offset_s=0.5)
+    assert judge(arm, ahead, route, 2).violations == 1
+
+
+def test_masters_blending_would_be_seen(arm: Arm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With allow_trajectory_replacement, which a run refuses, the same messages trip the reflex."""
+    monkeypatch.setattr("app.benchmarks.motion.JTC", jtc_model.JtcParameters())
+    result = judge(arm, moving(arm), "master", 2)
+    assert result.violations == 1
+    assert result.max_seam_step_share > 0.01
+
+
+def test_the_command_prints_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four models, each with the four figures; a violation ends with exit code 2."""
+    found = {route: RouteResult(3, 0, 0.004, 0) for route in ROUTES}
+    monkeypatch.setattr("app.benchmarks.motion.measure_motion", lambda sequences, seed: found)
+    printed = CliRunner().invoke(app, ["bench", "motion", "--sequences", "3", "--json"])
+    assert printed.exit_code == 0
+    assert json.loads(printed.output) == {
+        route: {"sequences": 3, "violations": 0, "max_seam_step_share": 0.004, "not_at_rest": 0}
+        for route in ("humble", "jazzy", "master", "ruckig")}
+    found["jazzy"].violations = 1
+    assert CliRunner().invoke(app, ["bench", "motion", "--sequences", "3"]).exit_code == 2
+
+
+def test_every_sequence_is_counted_once() -> None:
+    """Batches add up."""
+    found = measure_motion(2, seed=5, processes=1)
+    assert {result.sequences for result in found.values()} == {2}

@@ -1,0 +1,93 @@
+"""Ruckig's set-points as short trajectories: the same motion through a JTC, at rest when nobody refreshes."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ladle.task import TaskConfig
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.controllers import JtcMessage
+from real_world_deployment.fit import fit_motion
+from real_world_deployment.ruckig_trajectories import RuckigTrajectories
+from real_world_deployment.safety import MotionLimits
+from real_world_deployment.trajectory import JointTrajectory, at_rest
+from simulation.jtc_model import JtcModel, JtcParameters, TrajectoryMessage
+from simulation.reflex_model import ReflexModel
+
+Array = NDArray[np.float64]
+CONFIG = DeploymentConfig()
+JTC = JtcParameters(allow_trajectory_replacement=False)
+
+
+class Route:
+    """Plans in, set-points of a JTC out, which gets each message 10 ms late by a clock that is ahead or behind."""
+
+    def __init__(self, task: TaskConfig, home_rad: Array, distribution: str, offset_s: float) -> None:
+        assert task.limits is not None
+        assert task.joints is not None
+        limits = MotionLimits(task.limits, CONFIG.stream_limits, task.joints.names)
+        self.jtc = JtcModel(distribution, task.joints.names, home_rad, JTC)  # type: ignore[arg-type]
+        self.stream = RuckigTrajectories(limits, CONFIG, self._send)
+        self.stream.start(home_rad, 1.0)
+        self.rows: list[Array] = []
+        self._ms, self._offset_ms = 1000, round(offset_s * 1000)
+        self._waiting: list[tuple[int, JtcMessage]] = []
+
+    def _send(self, message: JtcMessage) -> None:
+        self._waiting.append((self._ms + 10, message))
+
+    def run(self, until_s: float, refreshing: bool = True) -> None:
+        while self._ms < round(until_s * 1000):
+            if refreshing and self._ms % 5 == 0:
+                self.stream.refresh(self._ms / 1000)
+            cycle_s = (self._ms + self._offset_ms) / 1000
+            while self._waiting and self._waiting[0][0] <= self._ms:
+                m = self._waiting.pop(0)[1]
+                assert self.jtc.accept(TrajectoryMessage(m.stamp_s, m.joint_names, m.times_from_start_s, m.positions,
+                                                         m.velocities, m.accelerations), cycle_s) is None
+            self.rows.append(self.jtc.setpoints(np.array([cycle_s])))
+            self._ms += 1
+
+
+def plan(home_rad: Array, seed: int, start_s: float) -> JointTrajectory:
+    """A fit through 12 random way points."""
+    way = home_rad + np.cumsum(np.random.default_rng(seed).normal(0, 0.03, (12, 7)), axis=0)
+    return fit_motion(at_rest(home_rad, start_s).state(start_s), start_s + 0.1 * np.arange(1, 13), way, 0.5, 2.0, 0.1)
+
+
+@settings(deadline=None, max_examples=6)
+@given(seed=st.integers(0, 10_000), offset_s=st.floats(-0.05, 0.05),
+       distribution=st.sampled_from(["humble", "jazzy", "master"]))
+def test_the_route_through_a_jtc_keeps_the_limits_and_arrives(seed: int, offset_s: float, distribution: str,
+                                                              task: TaskConfig, home_rad: Array) -> None:
+    """A plan that is replaced in mid motion is followed to its end; the reflex model finds nothing."""
+    route = Route(task, home_rad, distribution, offset_s)
+    route.stream.follow_plan(plan(home_rad, seed, 1.3))
+    route.run(2.1)
+    last = plan(home_rad, seed + 1, 2.0)
+    route.stream.follow_plan(last)
+    route.run(4.5)
+    rows = np.concatenate(route.rows)
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
+    np.testing.assert_allclose(rows[-100:], np.tile(last.q_rad[-1], (100, 1)), atol=1e-6)
+    assert route.stream.interruptions == 0
+
+
+def test_without_refreshes_the_arm_comes_to_rest_and_the_next_plan_goes_on(task: TaskConfig, home_rad: Array) -> None:
+    """The process dies or stalls in mid motion: no reflex, rest in time; afterwards a new plan is followed."""
+    route = Route(task, home_rad, "jazzy", 0.0)
+    route.stream.follow_plan(plan(home_rad, 5, 1.3))
+    route.run(1.8)
+    assert np.abs(np.diff(np.concatenate(route.rows)[-2:], axis=0)).max() > 1e-4
+    route.run(2.5, refreshing=False)
+    stopped = np.concatenate(route.rows)
+    np.testing.assert_allclose(np.diff(stopped[-150:], axis=0), 0.0, atol=1e-12)
+    route.run(2.6)
+    motion = plan(stopped[-1], 6, 2.8)
+    route.stream.follow_plan(motion)
+    route.run(4.8)
+    rows = np.concatenate(route.rows)
+    assert route.stream.interruptions == 1
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
+    np.testing.assert_allclose(rows[-1], motion.q_rad[-1], atol=1e-6)
