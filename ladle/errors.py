@@ -57,5 +57,9 @@ class DeploymentError(LadleError):
     """A process, topic or package that a run needs is not there."""
 
 
+class PolicyGoneError(DeploymentError):
+    """The policy's process has ended or fallen silent: no answer will come from it any more."""
+
+
 class SimulationError(LadleError):
     """The simulator cannot do what is asked of it."""

@@ -14,7 +14,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.errors import DeploymentError, LadleError, MotionError, ObservationError
+from ladle.errors import DeploymentError, LadleError, MotionError, ObservationError, PolicyGoneError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, ObservationWindow, Policy
 from ladle.task import TaskConfig
@@ -310,7 +310,9 @@ class DeploymentLoop:
         self.counts.policy_errors += 1
         self._failures_in_a_row += 1
         log.error("the policy failed: %s", error, exc_info=None if isinstance(error, LadleError) else error)
-        if self._failures_in_a_row >= self._config.max_policy_failures:
+        if isinstance(error, PolicyGoneError):
+            self.stop(now_s, f"the policy is gone: {error}")
+        elif self._failures_in_a_row >= self._config.max_policy_failures:
             self.stop(now_s, f"the policy failed {self._failures_in_a_row} times in a row: {error}")
 
     def _send(self, splice: Splice, now_s: float) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 from ladle.policy import ActionChunk, ObservationWindow, Policy
+from real_world_deployment.latency import LatencyMonitor
 
 
 @runtime_checkable
@@ -18,10 +21,19 @@ class WatchingPolicy(Protocol):
 
 
 class PolicyCaller(Protocol):
-    """One question at a time."""
+    """One question at a time.
+
+    Attributes:
+        latency: how long answers took, in the caller's wall-clock time.
+    """
+
+    latency: LatencyMonitor
 
     def observe(self, window: ObservationWindow) -> None:
-        """Show a tick without a question to a policy that wants to see every tick; else do nothing."""
+        """Show a tick without a question to a policy that wants to see every tick; else do nothing.
+
+        What the policy raises then is raised here, or at the next tick that is shown.
+        """
         ...
 
     def ask(self, window: ObservationWindow) -> None:
@@ -36,8 +48,9 @@ class PolicyCaller(Protocol):
 class SynchronousCaller:
     """Asks in the caller's own thread: for lockstep, where simulation time waits for the answer."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self.latency = LatencyMonitor()
+        self._policy, self._clock_s = policy, clock_s
         self._future: Future[ActionChunk] | None = None
 
     def observe(self, window: ObservationWindow) -> None:
@@ -48,8 +61,10 @@ class SynchronousCaller:
     def ask(self, window: ObservationWindow) -> None:
         """Ask now and keep the answer, or what was raised."""
         self._future = Future()
+        asked_s = self._clock_s()
         try:
             self._future.set_result(self._policy.predict(window))
+            self.latency.add(self._clock_s() - asked_s)
         except Exception as error:  # whatever a policy raises is raised where the answer is fetched
             self._future.set_exception(error)
 
@@ -62,18 +77,27 @@ class SynchronousCaller:
 class ThreadedCaller:
     """Asks in one other thread, so that the loop never waits."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self.latency = LatencyMonitor()
+        self._policy, self._clock_s = policy, clock_s
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy")
         self._future: Future[ActionChunk] | None = None
+        self._shown: list[Future[None]] = []
+        self._asked_s = 0.0
 
     def observe(self, window: ObservationWindow) -> None:
-        """Show it after what was asked before."""
-        if isinstance(self._policy, WatchingPolicy):
-            self._executor.submit(self._policy.observe, window)
+        """Show it after what was asked before; raises what the policy raised at a tick shown earlier."""
+        if not isinstance(self._policy, WatchingPolicy):
+            return
+        done = [future for future in self._shown if future.done()]
+        self._shown = [future for future in self._shown if not future.done()]
+        self._shown.append(self._executor.submit(self._policy.observe, window))
+        for future in done:
+            future.result()
 
     def ask(self, window: ObservationWindow) -> None:
         """Start the prediction."""
+        self._asked_s = self._clock_s()
         self._future = self._executor.submit(self._policy.predict, window)
 
     def answer(self) -> ActionChunk | None:
@@ -81,7 +105,9 @@ class ThreadedCaller:
         if self._future is None or not self._future.done():
             return None
         future, self._future = self._future, None
-        return future.result()
+        chunk = future.result()
+        self.latency.add(self._clock_s() - self._asked_s)
+        return chunk
 
     def close(self) -> None:
         """Let the thread end; a prediction under way is not waited for."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from ladle.errors import DeploymentError
 from ladle.policy import ActionChunk, Guidance, ObservationWindow, Policy
 from ladle.resample import interpolate_poses
-from ladle.task import TaskConfig
+from ladle.task import TaskConfig, load_task
 
 Floats = NDArray[np.float64]
 
@@ -66,6 +68,52 @@ class HoldPolicy:
             self._pose = np.asarray(window.streams["eef"][-1], np.float64)
         times_s: Floats = window.time_s + self._period_s * np.arange(1, CONTROL_HORIZON + 1, dtype=np.float64)
         return ActionChunk(window.time_s, times_s, {"pose": np.tile(self._pose, (CONTROL_HORIZON, 1))})
+
+
+@dataclass(frozen=True)
+class PolicyRecipe:
+    """All that a policy is made from, as plain values: for the process that it runs in, and for a run's recording.
+
+    Attributes:
+        kind: checkpoint, blind, replay or hold.
+        task: name or path of the task file.
+        checkpoint, episodes, episode, threads: as in the run's description.
+        guidance: the mass to ask for.
+    """
+
+    kind: str
+    task: str
+    checkpoint: str = ""
+    episodes: str = ""
+    episode: int = -1
+    threads: int = 1
+    guidance: Guidance | None = None
+
+    def make(self) -> Policy:
+        """Raises LadleError: the checkpoint or the episode cannot be used."""
+        return make_policy(self.kind, load_task(self.task), self.checkpoint, self.episodes, self.episode, self.threads,
+                           self.guidance)
+
+    def with_checkpoint(self, checkpoint: Path) -> PolicyRecipe:
+        """The same questions to another checkpoint."""
+        kind = self.kind if self.kind in ("checkpoint", "blind") else "checkpoint"
+        return replace(self, kind=kind, checkpoint=str(checkpoint.absolute()))
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> PolicyRecipe:
+        """The inverse of to_json."""
+        values = json.loads(text)
+        guidance = values.pop("guidance")
+        return PolicyRecipe(**values, guidance=None if guidance is None else Guidance(**guidance))
+
+
+def from_json(text: str) -> Policy:
+    """The policy of a recipe: what `real_world_deployment.policy_process` calls."""
+    return PolicyRecipe.from_json(text).make()
 
 
 def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, episode: int, threads: int,

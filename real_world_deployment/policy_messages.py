@@ -1,0 +1,49 @@
+"""Observation windows and action chunks as messages of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ladle.policy import ActionChunk, ObservationWindow
+from real_world_deployment.array_message import ArrayMessage
+
+TIMES = "times_s"
+PROBABILITIES = "stage_probabilities"
+PART = "part:"
+
+
+def is_image(stream: NDArray[Any]) -> bool:
+    """Whether a stream (To, ...) is one of frames: these go through shared memory, or are recorded once each."""
+    return stream.ndim >= 3
+
+
+def window_message(kind: str, window: ObservationWindow, arrays: Mapping[str, NDArray[Any]],
+                   **more: Any) -> ArrayMessage:
+    """A window with those of its streams that travel in the message itself."""
+    return ArrayMessage(kind, {"decision_time_s": window.decision_time_s, **more},
+                        {TIMES: window.observation_times_s, **arrays})
+
+
+def to_window(message: ArrayMessage, images: Mapping[str, NDArray[Any]]) -> ObservationWindow:
+    """The inverse, with the streams that came another way."""
+    own = {name: array for name, array in message.arrays.items() if name != TIMES}
+    return ObservationWindow(message.values["decision_time_s"], message.arrays[TIMES], {**own, **images})
+
+
+def chunk_message(kind: str, chunk: ActionChunk, **more: Any) -> ArrayMessage:
+    """An answer."""
+    arrays: dict[str, NDArray[Any]] = {TIMES: chunk.times_s}
+    arrays.update({PART + name: part for name, part in chunk.parts.items()})
+    if chunk.stage_probabilities is not None:
+        arrays[PROBABILITIES] = chunk.stage_probabilities
+    return ArrayMessage(kind, {"observation_time_s": chunk.observation_time_s, "stage": chunk.stage, **more}, arrays)
+
+
+def to_chunk(message: ArrayMessage) -> ActionChunk:
+    """The inverse."""
+    parts = {name.removeprefix(PART): array for name, array in message.arrays.items() if name.startswith(PART)}
+    return ActionChunk(message.values["observation_time_s"], message.arrays[TIMES], parts, message.values["stage"],
+                       message.arrays.get(PROBABILITIES))

@@ -1,0 +1,108 @@
+"""The process that a policy runs in: python -m real_world_deployment.policy_process SOCKET RING FACTORY TEXT.
+
+Started by `ProcessCaller`; questions come through the socket, their frames through the ring. It ends when the other
+end of the socket does, in whatever way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import socket
+import sys
+import time
+from typing import Any, cast
+
+from ladle.errors import LadleError, ObservationError
+from ladle.policy import ObservationWindow, Policy
+from ladle.script import set_up_logging
+from real_world_deployment.array_message import ArrayMessage
+from real_world_deployment.frame_ring import RingReader
+from real_world_deployment.policy_caller import WatchingPolicy
+from real_world_deployment.policy_messages import chunk_message, to_window
+
+MESSAGE_BYTES = 1 << 20
+ASK, OBSERVE, RESET = "ask", "observe", "reset"
+READY, CHUNK, FAILED, WATCH_FAILED = "ready", "chunk", "failed", "watch failed"
+
+
+def main() -> None:
+    """Make the policy, then answer until nobody asks."""
+    descriptor, ring, factory, text = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to deal with; it hangs up afterwards
+    set_up_logging()
+    with socket.socket(fileno=int(descriptor)) as link:
+        try:
+            policy = make(factory, text)
+        except Exception as error:
+            _say(link, _failure(FAILED, error, 0))
+            if isinstance(error, LadleError):
+                return
+            raise
+        _say(link, ArrayMessage(READY, {
+            "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
+            "n_action_steps": getattr(policy, "n_action_steps", None)}))
+        reader = RingReader(ring)
+        while data := _hear(link):
+            answer = _answer(policy, ArrayMessage.from_bytes(data), reader)
+            if answer is not None:
+                _say(link, answer)
+
+
+def make(factory: str, text: str) -> Policy:
+    """The policy of a factory "package.module:function", which is given the text."""
+    module, _, function = factory.partition(":")
+    return cast(Policy, getattr(importlib.import_module(module), function)(text))
+
+
+def _answer(policy: Policy, message: ArrayMessage, reader: RingReader) -> ArrayMessage | None:
+    if message.kind == RESET:
+        policy.reset(message.values["seed"])
+        return None
+    number = message.values["number"]
+    begun_s = time.monotonic()
+    try:
+        window = _window(message, reader)
+        if message.kind == ASK:
+            return chunk_message(CHUNK, policy.predict(window), number=number, inference_s=time.monotonic() - begun_s)
+        if isinstance(policy, WatchingPolicy):
+            policy.observe(window)
+    except Exception as error:  # whatever a policy raises is raised where the answer is fetched
+        return _failure(FAILED if message.kind == ASK else WATCH_FAILED, error, number)
+    return None
+
+
+def _window(message: ArrayMessage, reader: RingReader) -> ObservationWindow:
+    frames_at = message.values["frames_at"]
+    if frames_at is None:
+        return to_window(message, {})
+    record = reader.get(frames_at)
+    if record is None:
+        raise ObservationError(f"the frames of question {message.values['number']} are overwritten already; the policy "
+                               "is slower than its questions come")
+    return to_window(message, record.arrays)
+
+
+def _failure(kind: str, error: Exception, number: int) -> ArrayMessage:
+    values: dict[str, Any] = {"number": number, "text": str(error), "type": type(error).__name__,
+                              "is_users": isinstance(error, LadleError)}
+    return ArrayMessage(kind, values)
+
+
+def _hear(link: socket.socket) -> bytes:
+    """One message; none when the other end is gone."""
+    try:
+        return link.recv(MESSAGE_BYTES)
+    except ConnectionError:
+        return b""
+
+
+def _say(link: socket.socket, message: ArrayMessage) -> None:
+    try:
+        link.sendall(message.to_bytes())
+    except ConnectionError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

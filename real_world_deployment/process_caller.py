@@ -1,0 +1,228 @@
+"""Asks a policy that runs in a process of its own: its death, its garbage collection and its GIL are not the loop's."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import DeploymentError, PolicyGoneError
+from ladle.policy import ActionChunk, ObservationWindow
+from real_world_deployment.array_message import ArrayMessage
+from real_world_deployment.frame_ring import RingWriter
+from real_world_deployment.latency import LatencyMonitor
+from real_world_deployment.policy_messages import is_image, to_chunk, window_message
+from real_world_deployment.policy_process import ASK, CHUNK, FAILED, MESSAGE_BYTES, OBSERVE, READY, RESET, WATCH_FAILED
+from real_world_deployment.ring_layout import RingLayout
+from real_world_deployment.ring_segment import remove_stale_segments
+
+READY_TIMEOUT_S = 300.0  # importing torch and loading a large checkpoint from a slow disk
+SILENCE_S = 3.0
+END_S = 2.0
+# Windows that may wait for a policy that is busy: ticks at which it only watches queue up behind a slow question.
+WAITING_WINDOWS = 16
+
+
+class PolicyError(DeploymentError):
+    """What the policy raised in its process."""
+
+
+class ProcessCaller:
+    """Both the policy, for the loop's questions about it, and its caller. Nothing here waits, but for the start.
+
+    Frames go through a shared-memory ring, everything else through a socket whose other end closes with the process.
+
+    Attributes:
+        n_obs_steps, observation_keys, n_action_steps: the policy's own, told at its start.
+        latency: from the question to the answer being here.
+        inference_s: how long the policy itself took for its last answer.
+    """
+
+    def __init__(self, factory: str, text: str, *, silence_s: float = SILENCE_S,
+                 clock_s: Callable[[], float] = time.monotonic) -> None:
+        """Start the process and wait until the policy is made.
+
+        Args:
+            factory: "package.module:function"; the function makes the policy of the text.
+            silence_s: a question that is open for longer means that the policy is gone.
+
+        Raises:
+            DeploymentError: the policy cannot be made; says why.
+        """
+        self.latency, self.inference_s = LatencyMonitor(), float("nan")
+        self._silence_s, self._clock_s = silence_s, clock_s
+        self._questions, self._asked_s = 0, 0.0
+        self._open: int | None = None
+        self._answer: ActionChunk | Exception | None = None
+        self._watch_error: Exception | None = None
+        self._gone: PolicyGoneError | None = None
+        remove_stale_segments()
+        self._ring_name = f"policy-{os.getpid()}-{id(self):x}"
+        self._ring: RingWriter | None = None
+        self._ring_layout: RingLayout | None = None
+        self._start(factory, text)
+        ready = self._wait_until_ready()
+        self.n_obs_steps = int(ready["n_obs_steps"])
+        self.observation_keys = tuple(ready["observation_keys"])
+        self.n_action_steps: int | None = ready["n_action_steps"]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the policy."""
+        return self._process.pid
+
+    def reset(self, seed: int) -> None:
+        """Forget the last episode, and any answer that belongs to it."""
+        self._open = self._answer = self._watch_error = None
+        self._send(ArrayMessage(RESET, {"seed": seed}))
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        """Ask and wait for the answer: for the start and for tests, never for the loop."""
+        self.ask(window)
+        while (chunk := self.answer()) is None:
+            select.select([self._link], [], [], 0.05)
+        return chunk
+
+    def observe(self, window: ObservationWindow) -> None:
+        """Show a tick; what the policy raised at an earlier one is raised here, and that it is gone."""
+        self._take_messages()
+        if self._gone is not None:
+            raise self._gone
+        self._put(OBSERVE, window)
+        error, self._watch_error = self._watch_error, None
+        if error is not None:
+            raise error
+
+    def ask(self, window: ObservationWindow) -> None:
+        """Put a question."""
+        self._questions += 1
+        self._open, self._answer, self._asked_s = self._questions, None, self._clock_s()
+        self._put(ASK, window)
+
+    def answer(self) -> ActionChunk | None:
+        """The chunk when it is there.
+
+        Raises:
+            PolicyGoneError: the process has ended, or has not answered for silence_s.
+            PolicyError: the policy raised.
+        """
+        self._take_messages()
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        if self._gone is None and self._open is not None and self._clock_s() - self._asked_s > self._silence_s:
+            self._gone = PolicyGoneError(f"the policy (process {self.pid}) has not answered for {self._silence_s:g} s")
+        if self._gone is not None:
+            raise self._gone
+        return None
+
+    def close(self) -> None:
+        """End the process: by hanging up, by force if it does not listen."""
+        self._link.close()
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._ring is not None:
+            self._ring.close()
+
+    def _start(self, factory: str, text: str) -> None:
+        self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # The other interpreter finds the modules that this one finds.
+            variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            command = [sys.executable, "-m", "real_world_deployment.policy_process", str(theirs.fileno()),
+                       self._ring_name, factory, text]
+            self._process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL,
+                                             pass_fds=[theirs.fileno()])
+        self._link.setblocking(False)
+
+    def _wait_until_ready(self) -> Mapping[str, Any]:
+        select.select([self._link], [], [], READY_TIMEOUT_S)
+        try:
+            message = ArrayMessage.from_bytes(self._link.recv(MESSAGE_BYTES))
+        except (BlockingIOError, DeploymentError) as error:
+            self.close()
+            raise DeploymentError(f"the policy's process ended with exit code {self._process.returncode} while the "
+                                  "policy was being made; see its output above") from error
+        if message.kind == READY:
+            return message.values
+        self.close()
+        text = message.values["text"]
+        raise DeploymentError(text if message.values["is_users"] else f"making the policy failed: {text}")
+
+    def _put(self, kind: str, window: ObservationWindow) -> None:
+        images = {key: np.ascontiguousarray(stream) for key, stream in window.streams.items() if is_image(stream)}
+        others = {key: stream for key, stream in window.streams.items() if key not in images}
+        self._send(window_message(kind, window, others, number=self._questions, frames_at=self._put_frames(images)))
+
+    def _put_frames(self, images: Mapping[str, NDArray[Any]]) -> int | None:
+        if not images:
+            return None
+        layout = RingLayout.like(images, WAITING_WINDOWS)
+        if self._ring is None or layout != self._ring_layout:
+            if self._ring is not None:
+                self._ring.close(unlink=False)
+            self._ring, self._ring_layout = RingWriter(self._ring_name, layout), layout
+        return self._ring.put(images, 0, 0)
+
+    def _send(self, message: ArrayMessage) -> None:
+        if self._gone is not None:
+            return
+        try:
+            self._link.send(message.to_bytes())
+        except BlockingIOError:
+            self._gone = PolicyGoneError(f"the policy (process {self.pid}) does not take questions any more")
+        except OSError:
+            self._note_death()
+
+    def _take_messages(self) -> None:
+        while self._gone is None:
+            try:
+                data = self._link.recv(MESSAGE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._note_death()
+                return
+            self._take(ArrayMessage.from_bytes(data))
+
+    def _take(self, message: ArrayMessage) -> None:
+        if message.kind == WATCH_FAILED:
+            self._watch_error = _error(message)
+        elif message.values["number"] == self._open:
+            self._open = None
+            if message.kind == FAILED:
+                self._answer = _error(message)
+            elif message.kind == CHUNK:
+                self.latency.add(self._clock_s() - self._asked_s)
+                self.inference_s = message.values["inference_s"]
+                self._answer = to_chunk(message)
+
+    def _note_death(self) -> None:
+        if self._gone is not None:
+            return
+        try:
+            code: int | None = self._process.wait(0.01)  # a process that closed the socket is as good as dead
+        except subprocess.TimeoutExpired:
+            code = None
+        how = "has hung up" if code is None else f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        self._gone = PolicyGoneError(f"the policy's process {self.pid} {how}")
+
+
+def _error(message: ArrayMessage) -> PolicyError:
+    text, kind = message.values["text"], message.values["type"]
+    return PolicyError(text if message.values["is_users"] else f"{kind}: {text}")
