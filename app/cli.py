@@ -14,6 +14,7 @@ import typer
 
 from app.benchmark_cli import bench_app
 from app.data_cli import data_app
+from app.run_cli import run_app
 from ladle.script import run_script
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app)
+app.add_typer(run_app)
 app.add_typer(bench_app, name="bench")
 
 FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -157,6 +159,7 @@ def up(
     hold_button: Annotated[int, typer.Option(help="Index of that button.")] = 0,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
     guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
+    record: Annotated[Path | None, typer.Option(help="New folder that records the run, for ladle replay.")] = None,
 ) -> None:
     """Start the nodes of the deployment, as `ros2 launch ladle_bringup deploy.launch.py` does."""
     from app.mass_options import mass_wish
@@ -166,6 +169,7 @@ def up(
     wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
     bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
              driver_limits=driver_limits, hold_topic=hold_topic, hold_button=hold_button,
+             record="" if record is None else str(record.absolute()),
              **({} if speed is None else {"speed": speed}), **guidance_parameters(wish))
 
 

@@ -7,6 +7,7 @@ results are equal bit for bit.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +137,12 @@ class ObservationBuffer:
     def newest_joints(self) -> Array | None:
         """(J,) joints received last, None before the first."""
         return self._joints.values[-1] if self._joints.values else None
+
+    def joints_since(self, receive_s: float) -> list[tuple[float, float, Array]]:
+        """Joints received after an instant: (header_s, receive_s, (J,) rad) each; at most the last KEPT_S seconds."""
+        stream = self._joints
+        first = bisect_right(stream.receive_s, receive_s)
+        return list(zip(stream.header_s[first:], stream.receive_s[first:], stream.values[first:], strict=True))
 
     def stale(self, now_s: float, joints_s: float, camera_s: float) -> str | None:
         """Which stream is older than joints_s or camera_s seconds or from the future; None if all are fresh."""

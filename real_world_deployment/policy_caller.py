@@ -21,13 +21,12 @@ class WatchingPolicy(Protocol):
 
 
 class PolicyCaller(Protocol):
-    """One question at a time.
+    """One question at a time."""
 
-    Attributes:
-        latency: how long answers took, in the caller's wall-clock time.
-    """
-
-    latency: LatencyMonitor
+    @property
+    def latency(self) -> LatencyMonitor:
+        """How long answers took, on the caller's own clock."""
+        ...
 
     def observe(self, window: ObservationWindow) -> None:
         """Show a tick without a question to a policy that wants to see every tick; else do nothing.

@@ -51,6 +51,7 @@ class BringupSettings:
         policy_threads: of the policy's network; said, so that results do not depend on the number of cores.
         time_limit_s: longest duration of a scene in simulation time, homing included.
         output: folder for the simulator's log and video; empty writes none.
+        record: folder of a bag that records the run, for `ladle replay`; empty records nothing.
         video: whether the simulator writes scenes.mp4 into output.
         only_needed_frames: render only the frames that a decision uses; lockstep only.
         renderer: auto, egl, osmesa or rays.
@@ -86,6 +87,7 @@ class BringupSettings:
     policy_threads: int = 1
     time_limit_s: float = 25.0
     output: str = ""
+    record: str = ""
     video: bool = False
     only_needed_frames: bool = True
     renderer: str = "auto"
@@ -262,7 +264,8 @@ def _ruckig_node(s: BringupSettings) -> NodeDescription:
 def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
         "use_sim_time": s.robot == "sim", "task": s.task, "checkpoint": s.checkpoint, "policy": s.policy,
-        "episodes": s.episodes, "episode": s.episode, "home": s.home, "real_robot": s.robot != "sim",
+        "episodes": s.episodes, "episode": s.episode, "home": s.home, "record": s.record,
+        "real_robot": s.robot != "sim",
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
         "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution, "check_controller": s.controller == "jtc",

@@ -16,15 +16,18 @@ from ladle.task import TaskConfig, load_task
 from ladle_nodes.controller_parameters import check_fed_controller
 from ladle_nodes.inbox import Inbox
 from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
-from ladle_nodes.policies import make_policy
+from ladle_nodes.policies import PolicyRecipe
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.qos import latched, reliable, sensor_reader
+from ladle_nodes.run_recording import Recording
 from ladle_nodes.trajectories import to_message
+from ladle_nodes.warm_up import measure_latency
 from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.observation import ObservationBuffer
-from real_world_deployment.policy_caller import SynchronousCaller, ThreadedCaller
+from real_world_deployment.policy_caller import SynchronousCaller
+from real_world_deployment.process_caller import ProcessCaller
 
 NS = 1e-9
 READY_PERIOD_S = 0.2
@@ -49,9 +52,10 @@ class PolicyNode:
         self._spinner = Spinner(node)
         self._start_ns = 0
         self._sent = 0
-        policy = make_policy(text_parameter(node, "policy"), task, text_parameter(node, "checkpoint"),
-                             text_parameter(node, "episodes"), int(parameter(node, "episode")),
-                             int(parameter(node, "policy_threads")), guidance_of(node))
+        recipe = recipe_of(node)
+        # In lockstep time waits for the policy; else it has a process of its own, for which the loop never waits.
+        self._process = None if self._lockstep else ProcessCaller("ladle_nodes.policies:from_json", recipe.to_json())
+        policy = recipe.make() if self._process is None else self._process
         chain = self._chain(task)
         observations = ObservationBuffer(task, chain)
         self._inbox = Inbox(node, task, observations, self._lockstep)
@@ -59,16 +63,18 @@ class PolicyNode:
                                                    reliable(100))
         latency_s = float(parameter(node, "latency_s")) if self._lockstep else 0.0
         hold_topic = text_parameter(node, "hold_topic")
-        config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")),
-                                  real_robot=bool(parameter(node, "real_robot")), speed=float(parameter(node, "speed")),
-                                  hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
-        config = in_lockstep(config) if self._lockstep else config
+        config = DeploymentConfig(
+            latency_s=latency_s, home=bool(parameter(node, "home")), real_robot=bool(parameter(node, "real_robot")),
+            speed=float(parameter(node, "speed")), hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
+        self._config = in_lockstep(config) if self._lockstep else config
+        self._period_s = task.period_s
         if bool(parameter(node, "check_controller")):
             check_fed_controller(node, self._spinner, text_parameter(node, "trajectory_topic"), chain.joint_names,
                                  config.following_error_rad, text_parameter(node, "jtc_distribution"))
         controller = JtcController(chain.joint_names, self._send)
-        self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
-        self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
+        self._recording = Recording(text_parameter(node, "record"), recipe, task, self._config, wait=self._lockstep)
+        policy, caller = self._recording.of(policy, self._process or SynchronousCaller(policy))
+        self._loop = DeploymentLoop(task, policy, controller, chain, self._config, observations, caller)
         self._hold_button = int(parameter(node, "hold_button"))
         if hold_topic:
             node.create_subscription(Joy, hold_topic, self._see_button, sensor_reader(1, self._lockstep))
@@ -90,8 +96,9 @@ class PolicyNode:
         if self._loop.state in {LoopState.HOMING, LoopState.RUNNING} and not self._lockstep:
             self._loop.stop(self._now_s(), "the node ends")
             self._farewell()
-        if isinstance(self._caller, ThreadedCaller):
-            self._caller.close()
+        self._recording.close()
+        if self._process is not None:
+            self._process.close()
         self._spinner.close()
 
     def _run_in_lockstep(self) -> None:
@@ -114,19 +121,30 @@ class PolicyNode:
             self._spinner.until(lambda: self._inbox.holds(tick.received_ns), MESSAGES_TIMEOUT_S,
                                 lambda: self._inbox.missing(tick.received_ns))
             self._inbox.hand_over_announced(tick.received_ns, self._start_ns)
-            self._loop.tick((tick.time_ns - self._start_ns) * NS)
+            now_s = (tick.time_ns - self._start_ns) * NS
+            self._loop.tick(now_s)
+            self._recording.watch(self._loop, now_s)
         detail = self._loop.detail if self._loop.state is not LoopState.RUNNING else self._counts()
         self._acks.publish(String(data=Ack("policy", tick.number, self._sent, self._loop.state.value,
                                            detail).to_json()))
 
     def _run_by_the_clock(self) -> None:
         self._spinner.until(lambda: self._node.get_clock().now().nanoseconds > 0, WRITERS_TIMEOUT_S, lambda: "/clock")
+        assert self._process is not None
+        measure_latency(self._process, self._loop.observations, self._receive, self._config, self._period_s)
         self._begin(self._node.get_clock().now().nanoseconds, self._seed)
         while self._loop.tick(self._now_s()) is not LoopState.STOPPED:
-            self._spinner.once(POLL_S)
-            self._inbox.hand_over(self._start_ns)
+            self._recording.watch(self._loop, self._now_s())
+            self._receive()
+        self._recording.watch(self._loop, self._now_s())
         self._farewell()
         raise DeploymentError(f"the run has stopped: {self._loop.detail}")
+
+    def _receive(self) -> float:
+        """Take in what has come, waiting a little for it; the time after that."""
+        self._spinner.once(POLL_S)
+        self._inbox.hand_over(self._start_ns)
+        return self._now_s()
 
     def _farewell(self) -> None:
         """Stay until the last message has left."""
@@ -137,6 +155,7 @@ class PolicyNode:
     def _begin(self, start_ns: int, seed: int) -> None:
         """A run begins: nothing of an earlier one is left."""
         self._start_ns, self._sent = start_ns, 0
+        self._recording.begin(start_ns)
         self._inbox.clear()
         self._loop.observations.reset()
         self._loop.forget()
@@ -154,6 +173,7 @@ class PolicyNode:
 
     def _send(self, message: JtcMessage) -> None:
         self._trajectories.publish(to_message(message, self._start_ns))
+        self._recording.sent(message)
         self._sent += 1
 
     def _see_button(self, message: Joy) -> None:
@@ -177,6 +197,14 @@ class PolicyNode:
         self._node.create_subscription(String, topic, lambda message: texts.append(message.data), latched())
         self._spinner.until(lambda: bool(texts), DESCRIPTION_TIMEOUT_S, lambda: topic)
         return KinematicChain.from_urdf(texts[0], task.frames.base, task.frames.tip)
+
+
+def recipe_of(node: Node) -> PolicyRecipe:
+    """What the node's parameters say of the policy."""
+    kind, task, checkpoint, episodes = (text_parameter(node, name)
+                                        for name in ("policy", "task", "checkpoint", "episodes"))
+    return PolicyRecipe(kind, task, checkpoint, episodes, int(parameter(node, "episode")),
+                        int(parameter(node, "policy_threads")), guidance_of(node))
 
 
 def guidance_of(node: Node) -> Guidance | None:
