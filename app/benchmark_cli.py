@@ -85,6 +85,18 @@ def bench_age(
     typer.echo(json.dumps(found) if as_json else "\n".join(f"{name:22} {value}" for name, value in found.items()))
 
 
+@bench_app.command("loop")
+def bench_loop(
+    seconds: Annotated[float, typer.Option(min=2.0, help="Length of the measurement.")] = 20.0,
+    as_json: AsJson = False,
+) -> None:
+    """What the deployment's loop costs without inference: two cameras, 1 kHz joints, the Ruckig stream."""
+    from app.benchmarks.loop import measure_loop
+
+    found = measure_loop(seconds)
+    typer.echo(json.dumps(found) if as_json else "\n".join(f"{name:26} {value}" for name, value in found.items()))
+
+
 @bench_app.command("kills")
 def bench_kills(
     kills: Annotated[int, typer.Option(min=1, help="How many runs to kill.")] = 200,

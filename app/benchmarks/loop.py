@@ -1,0 +1,108 @@
+"""What the deployment's loop costs without inference: from an observation to the command that answers it.
+
+Real processes over ROS 2 with the transports of `ladle up`: one that publishes two 640x480 cameras at 30 Hz and joints
+at 1 kHz, the policy's node with a policy that holds its pose (in a process of its own, as on a robot), asked at every
+tick of the task, and the Ruckig node that streams set-points at 1 kHz.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.domain import free_domain
+from app.processes import ChildProcess, remove_orphaned_shared_memory, stop
+from app.up import command
+from ladle.errors import DeploymentError
+from ladle_bringup.description import BringupSettings, NodeDescription, describe, environment
+
+TASK = "scoop"
+WARM_UP_S = 12.0  # start of the processes, discovery, the questions before the run
+MARGIN_S = 1.0  # at both ends of what the reader of joint states has seen
+OUTLIER_S = 0.005
+
+
+def measure_loop(seconds: float) -> dict[str, Any]:
+    """Run for so long, and measure over that time.
+
+    Returns:
+        obs_to_command_p50_ms, _p99_ms: from the instant at which a tick is due, with all that has come by then, until
+            the command that answers it is published; through the policy's process and back.
+        ruckig_period_p999_ms, ruckig_outliers: between set-points; how many periods were longer than 5 ms.
+        lost_joint_states: stamped between the first and the last that the loop took in, and not taken in.
+        cpu_share: processor time of the deployment's processes as a share of one core.
+        commands, setpoints, joint_states: how many were counted.
+
+    Raises:
+        DeploymentError: a process failed, or nothing was measured.
+    """
+    begun_s = time.time()
+    settings = BringupSettings(task=TASK, policy="hold", robot="franka", controller="ruckig", driver_limits=True,
+                               home=False)
+    nodes = describe(settings)
+    with tempfile.TemporaryDirectory(prefix="ladle-loop-") as scratch, free_domain() as domain:
+        folder = Path(scratch)
+        variables = {**os.environ, **environment("sim"), "ROS_DOMAIN_ID": str(domain)}
+        sensors = subprocess.Popen(
+            [sys.executable, "-m", "app.benchmarks.loop_sensors", TASK, str(seconds + WARM_UP_S + MARGIN_S)],
+            env=variables, stdout=subprocess.PIPE, text=True)
+        children = [ChildProcess(node.name, timed(node, folder), variables, folder / f"{node.name}.log")
+                    for node in nodes]
+        try:
+            time.sleep(seconds + WARM_UP_S)
+            failed = next((child for child in children if child.exit_code is not None), None)
+            if failed is not None:
+                raise DeploymentError(f"{failed.name} ended with exit code {failed.exit_code}: {failed.last_words()}")
+            for child in children[::-1]:
+                child.send(signal.SIGINT)
+            sensors.communicate(timeout=60)
+        finally:
+            sensors.kill()
+            stop(children[::-1])
+            remove_orphaned_shared_memory(begun_s)
+        found = {node.executable: json.loads((folder / f"{node.executable}.json").read_text()) for node in nodes}
+    return summary(found["policy_node"], found["ruckig_node"], seconds)
+
+
+def timed(node: NodeDescription, folder: Path) -> list[str]:
+    """The node's command, with the stop-watch."""
+    plain = command(node)
+    return [plain[0], "-m", "app.benchmarks.loop_nodes", node.executable, str(folder / f"{node.executable}.json"),
+            *plain[3:]]
+
+
+def summary(policy: dict[str, Any], ruckig: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The figures of the last `seconds` of what both nodes have noted."""
+    latencies_s = np.array(policy["latencies_s"][1:])
+    published_s = np.array(ruckig["published_s"])
+    published_s = published_s[published_s > published_s[-1] - seconds] if len(published_s) else published_s
+    if len(latencies_s) < 2 or len(published_s) < 2:
+        raise DeploymentError(f"nothing was measured: {len(latencies_s)} commands, {len(published_s)} set-points; the "
+                              f"loop was {policy['state']}: {policy['detail']}; is the machine overloaded?")
+    periods_s = np.diff(published_s)
+    stamps_ms = np.unique(np.round(np.array(policy["stamps_s"]) * 1000.0).astype(np.int64))
+    stamps_ms = stamps_ms[stamps_ms > stamps_ms[-1] - round(seconds * 1000)]
+    return {
+        "obs_to_command_p99_ms": _ms(np.percentile(latencies_s, 99)),
+        "ruckig_period_p999_ms": _ms(np.percentile(periods_s, 99.9)),
+        "lost_joint_states": int(stamps_ms[-1] - stamps_ms[0] + 1 - len(stamps_ms)),
+        "cpu_share": round(policy["cpu_share"] + ruckig["cpu_share"], 3),
+        "obs_to_command_p50_ms": _ms(np.percentile(latencies_s, 50)),
+        "ruckig_period_p50_ms": _ms(np.percentile(periods_s, 50)),
+        "ruckig_outliers": int(np.sum(periods_s > OUTLIER_S)),
+        "policy_round_trip_p50_ms": _ms(policy["policy_p50_s"]),
+        "commands": len(latencies_s), "setpoints": len(published_s), "joint_states": len(stamps_ms),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(1000.0 * float(seconds), 3)

@@ -1,0 +1,98 @@
+"""The robot of `ladle bench loop`: python -m app.benchmarks.loop_sensors TASK SECONDS.
+
+Publishes what the deployment side needs to run: joints at 1 kHz from a plain thread, and the task's extracted cameras
+at 640x480 and 30 Hz. Joint states are stamped on a grid of 1 ms, so that a reader knows which ones it has missed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Callable
+
+import numpy as np
+import rclpy
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+
+from ladle.kinematics import KinematicChain
+from ladle.robot_description import panda_urdf
+from ladle.task import TaskConfig, load_task
+from ladle_nodes.images import stamp, to_message
+from ladle_nodes.lockstep import DEPTH
+from ladle_nodes.qos import latched, reliable
+from real_world_deployment.config import LimitShares
+from real_world_deployment.homing import Homing
+from real_world_deployment.safety import MotionLimits
+
+JOINTS_PERIOD_NS = 1_000_000
+CAMERA_PERIOD_NS = 33_333_333
+WIDTH_PX, HEIGHT_PX = 640, 480
+IMAGE_DEPTH = 5
+
+
+def main() -> None:
+    """Publish for so long; then one line of JSON: the first stamp and how many joint states there were."""
+    task, seconds = load_task(sys.argv[1]), float(sys.argv[2])
+    rclpy.init()
+    node = rclpy.create_node("loop_sensors")
+    assert task.joints is not None
+    assert task.frames is not None
+    description = node.create_publisher(String, task.frames.description_topic, latched())
+    description.publish(String(data=panda_urdf()))
+    joints = node.create_publisher(JointState, task.joints.live_topic, reliable(DEPTH))
+    state = JointState(name=list(task.joints.names), position=array("d", home_rad(task).tobytes()))
+    start_ns = time.time_ns() // JOINTS_PERIOD_NS * JOINTS_PERIOD_NS
+    end_ns = start_ns + round(seconds * 1e9)
+
+    def publish_joints(now_ns: int) -> None:
+        state.header.stamp = stamp(now_ns)
+        joints.publish(state)
+
+    cameras: list[tuple[Image, Callable[[Image], None]]] = []
+    for key, camera in task.extracted_cameras.items():
+        frame = (np.zeros((HEIGHT_PX, WIDTH_PX, 3), np.uint8) if camera.kind == "color"
+                 else np.full((HEIGHT_PX, WIDTH_PX), 3000, np.uint16))
+        publisher = node.create_publisher(Image, camera.topic, reliable(IMAGE_DEPTH))
+        cameras.append((to_message(frame, start_ns, key), publisher.publish))
+
+    def publish_frames(now_ns: int) -> None:
+        for message, publish in cameras:
+            message.header.stamp = stamp(now_ns)
+            publish(message)
+
+    thread = threading.Thread(target=every, args=(CAMERA_PERIOD_NS, start_ns, end_ns, publish_frames))
+    thread.start()
+    count = every(JOINTS_PERIOD_NS, start_ns, end_ns, publish_joints)
+    thread.join()
+    sys.stdout.write(json.dumps({"start_ns": start_ns, "joint_states": count}) + "\n")
+    rclpy.try_shutdown()
+
+
+def every(period_ns: int, start_ns: int, end_ns: int, act: Callable[[int], None]) -> int:
+    """Call at each instant of the grid; instants that were overslept are caught up with. How often it was."""
+    due_ns, count = start_ns, 0
+    while due_ns < end_ns:
+        wait_ns = due_ns - time.time_ns()
+        if wait_ns > 0:
+            time.sleep(wait_ns * 1e-9)
+        act(due_ns)
+        due_ns, count = due_ns + period_ns, count + 1
+    return count
+
+
+def home_rad(task: TaskConfig) -> np.ndarray:
+    """(J,) the task's home: a standing arm that no rule objects to."""
+    assert task.frames is not None
+    assert task.limits is not None
+    assert task.joints is not None
+    assert task.home is not None
+    chain = KinematicChain.from_urdf(panda_urdf(), task.frames.base, task.frames.tip)
+    return Homing(chain, task.home, MotionLimits(task.limits, LimitShares(), task.joints.names), 0.25).home_rad
+
+
+if __name__ == "__main__":
+    main()
