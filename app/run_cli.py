@@ -21,3 +21,20 @@ def replay(
 
     found = run_again(run, checkpoint)
     typer.echo(found.as_json() if as_json else found.as_text())
+
+
+@run_app.command("measure-delay")
+def measure_delay(
+    run: Annotated[Path, typer.Argument(help="Recording of a run in which the arm moved; homing is enough.")],
+    store: Annotated[Path | None, typer.Option(help="Task file to write the delay into.")] = None,
+) -> None:
+    """How late the arm follows its commands; targets are then sent earlier by that."""
+    from app.delay import measure_delay as measure
+    from app.delay import store_delay
+
+    found = measure(run)
+    typer.echo(f"the arm follows {1000 * found.delay_s:.1f} ms late; {1000 * found.residual_rad:.2f} mrad are left "
+               f"(root mean square) over {found.travel_rad:.2f} rad of travel")
+    if store is not None:
+        store_delay(store, found.delay_s)
+        typer.echo(f"written to {store}: joints.tracking_delay_s")

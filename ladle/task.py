@@ -77,6 +77,7 @@ class JointsConfig:
         sources: topics to read them from; the first one that a bag holds is used.
         live_topic: sensor_msgs/JointState topic on the robot.
         clock_offset_s, transport_s: as for cameras.
+        tracking_delay_s: how late the arm follows a command; measured by `ladle measure-delay`.
         order_when_unnamed: take positions that come without any names to be in the order of `names`.
     """
 
@@ -87,6 +88,7 @@ class JointsConfig:
     latency_s: ShortTime = 0.0
     clock_offset_s: float = 0.0
     transport_s: ShortTime = 0.0
+    tracking_delay_s: ShortTime = 0.0
     order_when_unnamed: bool = False
 
     @model_validator(mode="after")

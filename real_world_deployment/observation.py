@@ -7,7 +7,8 @@ results are equal bit for bit.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +56,7 @@ class _Stream:
     values: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
 
     def add(self, name: str, header_s: float | None, receive_s: float, value: NDArray[Any]) -> None:
-        if not (np.isfinite(receive_s) and (header_s is None or np.isfinite(header_s))):
+        if not (math.isfinite(receive_s) and (header_s is None or math.isfinite(header_s))):
             raise ObservationError(f"{name}: stamp {header_s} or receipt {receive_s} is not finite")
         if self.receive_s and receive_s < self.receive_s[-1]:
             raise ObservationError(f"{name}: received at {receive_s:.3f} s after a sample received at "
@@ -71,7 +72,7 @@ class _Stream:
         self.header_s.append(stamp_s)
         self.receive_s.append(receive_s)
         self.values.append(value)
-        drop = int(np.searchsorted(self.receive_s, receive_s - KEPT_S)) - 1
+        drop = bisect_left(self.receive_s, receive_s - KEPT_S) - 1
         if drop >= 64:
             del self.header_s[:drop], self.receive_s[:drop], self.values[:drop]
             self.forgot = True

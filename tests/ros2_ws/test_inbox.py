@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -17,14 +18,24 @@ from ladle_nodes.inbox import Inbox
 from real_world_deployment.observation import ObservationBuffer
 
 
+class EmptyQueue:
+    """A subscription of which nothing waits."""
+
+    msg_type, raw = JointState, False
+
+    def __init__(self) -> None:
+        self.handle = MagicMock(**{"take_message.return_value": None})
+
+
 class FakeNode:
     """Keeps the callbacks; its clock stands at 1 s."""
 
     def __init__(self) -> None:
         self.callbacks: dict[str, Callable[[Any], None]] = {}
 
-    def create_subscription(self, kind: type, topic: str, callback: Callable[[Any], None], qos: object) -> None:
+    def create_subscription(self, kind: type, topic: str, callback: Callable[[Any], None], qos: object) -> object:
         self.callbacks[topic] = callback
+        return EmptyQueue()
 
     def get_clock(self) -> SimpleNamespace:
         return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=10**9))

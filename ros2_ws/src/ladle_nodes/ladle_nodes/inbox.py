@@ -14,6 +14,7 @@ from ladle.joints_by_name import speaks_of, why_unusable
 from ladle.task import TaskConfig
 from ladle_nodes.images import stamp_ns, to_array
 from ladle_nodes.lockstep import DEPTH
+from ladle_nodes.process import waiting_messages
 from ladle_nodes.qos import sensor_reader
 from real_world_deployment.observation import JOINTS, ObservationBuffer
 
@@ -86,9 +87,11 @@ class Inbox:
         arrivals = self._waiting.setdefault(stream, [])
 
         def keep(message: Image | JointState) -> None:
-            arrivals.append(_Arrival(message, self._node.get_clock().now().nanoseconds))
+            now_ns = self._node.get_clock().now().nanoseconds
+            arrivals.append(_Arrival(message, now_ns))
+            arrivals.extend(_Arrival(more, now_ns) for more in waiting_messages(subscription))
 
-        self._node.create_subscription(kind, topic, keep, sensor_reader(depth, self._lockstep))
+        subscription = self._node.create_subscription(kind, topic, keep, sensor_reader(depth, self._lockstep))
 
     def _add(self, stream: str, message: Image | JointState, receive_ns: int, start_ns: int) -> None:
         header_ns = stamp_ns(message.header.stamp)

@@ -31,7 +31,7 @@ from real_world_deployment.process_caller import ProcessCaller
 
 NS = 1e-9
 READY_PERIOD_S = 0.2
-POLL_S = 0.005
+POLL_S = 0.002
 DESCRIPTION_TIMEOUT_S = 60.0
 WRITERS_TIMEOUT_S = 60.0
 MESSAGES_TIMEOUT_S = 60.0
@@ -65,7 +65,8 @@ class PolicyNode:
         hold_topic = text_parameter(node, "hold_topic")
         config = DeploymentConfig(
             latency_s=latency_s, home=bool(parameter(node, "home")), real_robot=bool(parameter(node, "real_robot")),
-            speed=float(parameter(node, "speed")), hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None)
+            speed=float(parameter(node, "speed")), hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None,
+            tracking_delay_s=task.joints.tracking_delay_s if task.joints else 0.0)
         self._config = in_lockstep(config) if self._lockstep else config
         self._period_s = task.period_s
         if bool(parameter(node, "check_controller")):
@@ -142,7 +143,7 @@ class PolicyNode:
 
     def _receive(self) -> float:
         """Take in what has come, waiting a little for it; the time after that."""
-        self._spinner.once(POLL_S)
+        self._spinner.everything(POLL_S)
         self._inbox.hand_over(self._start_ns)
         return self._now_s()
 

@@ -5,8 +5,10 @@ JointTrajectoryController as short overlapping trajectories.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from array import array
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ log = logging.getLogger("ladle.ruckig")
 NS = 1e-9
 READY_PERIOD_S = 0.2
 CLOCK_TIMEOUT_S = 60.0
+POLL_S = 0.005  # how long a plan may wait before it is looked at
 # A simulated arm takes its set-points in steps of simulation time; they must be there before the step.
 SIMULATION_LEAD_S = 0.05
 
@@ -55,14 +58,17 @@ class RuckigNode:
                                                 reliable(DEPTH))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
         node.create_subscription(JointTrajectory, text_parameter(node, "plan_topic"), self._keep_plan, reliable(100))
-        node.create_subscription(JointState, task.joints.live_topic, self._keep_joints,
-                                 sensor_reader(DEPTH, self._lockstep))
+        self._joints = node.create_subscription(JointState, task.joints.live_topic, self._keep_joints,
+                                                sensor_reader(DEPTH, self._lockstep))
         self._tick: Tick | None = None
         self._policy: Ack | None = None
         if self._lockstep:
             node.create_subscription(String, TICK_TOPIC, self._keep_tick, reliable(100))
             node.create_subscription(String, ACK_TOPIC, self._keep_ack, reliable(100))
         self._spinner = Spinner(node)
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stream_error: Exception | None = None
         self._forget(0)
 
     def run(self) -> None:
@@ -78,18 +84,33 @@ class RuckigNode:
             self._answer()
 
     def _run_by_the_clock(self) -> None:
+        """Set-points from a thread that does nothing else; callbacks here."""
         clock = self._node.get_clock()
         self._spinner.until(lambda: clock.now().nanoseconds > 0, CLOCK_TIMEOUT_S, lambda: "/clock")
         if self._trajectories is not None:
             self._check_controller()
         self._start_ns = clock.now().nanoseconds  # small numbers: a float holds the ROS clock only to 0.2 us
-        while True:
-            self._spinner.once(CYCLE_S)
-            now_s = (clock.now().nanoseconds - self._start_ns) * NS
-            if self._trajectories is None:
-                self._stream_until(now_s + self._lead_s)
-            else:
-                self._refresh(self._trajectories, now_s)
+        self._thread = threading.Thread(target=self._stream_by_the_clock, name="set-points", daemon=True)
+        self._thread.start()
+        while self._thread.is_alive():
+            self._spinner.everything(POLL_S)
+        if self._stream_error is not None:
+            raise self._stream_error
+
+    def _stream_by_the_clock(self) -> None:
+        """One cycle after the other on the wall's clock, until the node ends."""
+        due_s = time.monotonic()
+        try:
+            while not self._ending.is_set():
+                now_s = (self._node.get_clock().now().nanoseconds - self._start_ns) * NS
+                if self._trajectories is None:
+                    self._stream_until(now_s + self._lead_s)
+                else:
+                    self._refresh(self._trajectories, now_s)
+                due_s = max(due_s + CYCLE_S, time.monotonic() - CYCLE_S)
+                time.sleep(max(due_s - time.monotonic(), 0.0))
+        except Exception as error:  # told by the thread that ends the node
+            self._stream_error = error
 
     def _refresh(self, trajectories: RuckigTrajectories, now_s: float) -> None:
         """Overlapping trajectories around now; none before the arm's position and a first plan are known."""
@@ -98,9 +119,7 @@ class RuckigNode:
         if not self._streaming:
             trajectories.start(self._measured, now_s)
             self._streaming = True
-        for plan in self._plans:
-            self._follow(plan)
-        self._plans.clear()
+        self._follow_plans()
         trajectories.refresh(now_s)
 
     def _trajectory_stream(self, task: TaskConfig, config: DeploymentConfig) -> RuckigTrajectories | None:
@@ -126,6 +145,9 @@ class RuckigNode:
 
     def close(self) -> None:
         """Bring the arm to rest: a position controller would stop at the last set-point as if it hit a wall."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
         if self._streaming and not self._lockstep and self._trajectories is None and self._node.context.ok():
             try:
                 self._brake()
@@ -172,13 +194,16 @@ class RuckigNode:
         if not self._streaming:
             self._stream.start(self._measured, until_s - self._since_last(until_s))
             self._streaming = True
-        for plan in self._plans:
-            self._follow(plan)
-        self._plans.clear()
+        self._follow_plans()
         for row in self._stream.setpoints(until_s):
             self._setpoints.publish(Float64MultiArray(data=array("d", np.ascontiguousarray(row).tobytes())))
             self._sent += 1
         self._streamed_until_s = until_s
+
+    def _follow_plans(self) -> None:
+        """In order; another thread may add one meanwhile."""
+        while self._plans:
+            self._follow(self._plans.popleft())
 
     def _follow(self, message: JointTrajectory) -> None:
         """A plan that cannot be followed leaves the one in force, which ends at rest."""
@@ -194,7 +219,7 @@ class RuckigNode:
     def _forget(self, start_ns: int) -> None:
         """A scene begins."""
         self._start_ns = start_ns
-        self._plans: list[JointTrajectory] = []
+        self._plans: deque[JointTrajectory] = deque()
         self._plans_seen = self._joints_seen = self._announced = self._sent = 0
         self._measured: NDArray[np.float64] | None = None
         self._streaming = self._quit = False
@@ -210,6 +235,9 @@ class RuckigNode:
         if all(name in position for name in self._joint_names):
             self._measured = np.array([position[name] for name in self._joint_names])
         self._joints_seen += 1
+        if self._streaming and not self._lockstep:
+            # The stream goes on from its own set-points; a thousand messages a second would only disturb it.
+            self._node.destroy_subscription(self._joints)
 
     def _keep_tick(self, message: String) -> None:
         self._tick = Tick.from_json(message.data)
