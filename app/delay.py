@@ -57,7 +57,7 @@ def store_delay(task_file: Path, delay_s: float) -> None:
     value = f"{delay_s:.4f}"
     changed, count = re.subn(rf"(?m)^(\s+{KEY}:).*$", rf"\g<1> {value}", text)
     if not count:
-        changed, count = re.subn(r"(?m)^joints:[ \t]*(#.*)?\n", lambda m: f"{m.group(0)}  {KEY}: {value}\n", text, count=1)
+        changed, count = re.subn(r"(?m)^joints:[ \t]*(#.*)?\n", rf"\g<0>  {KEY}: {value}\n", text, count=1)
     if not count:
         raise TaskError(f"{task_file} has no section 'joints:' on a line of its own; write {KEY}: {value} there")
     task_from_text(changed, str(task_file))

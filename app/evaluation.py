@@ -27,6 +27,7 @@ LOG_FILE = "eval_log.json"
 RESULTS_FILE = "scenes.jsonl"
 SETTINGS_FILE = "settings.json"
 VIDEO_FILE = "scenes.mp4"
+RUN_FOLDER = "run"
 POLL_S = 0.5
 
 
@@ -72,7 +73,8 @@ def evaluate(
     guidance is the mass that the checkpoint, also the blind one, is asked for; a success is then within 0.75 g of it.
     With keep, a policy whose scenes were run to the end with the same settings before is not run again.
 
-    Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, logs/}.
+    Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, run/, logs/}; `ladle replay`
+    reads run/.
 
     Returns:
         Policy -> how it did: "checkpoint", with controls also "blind" and "replay".
@@ -138,6 +140,8 @@ def guided(settings: BringupSettings, guidance: Guidance | None) -> BringupSetti
 def evaluate_settings(settings: BringupSettings, output: Path, *, keep: bool = False) -> Evaluation:
     """One bring-up for all scenes of the settings; results go to a fresh `output`, unless they are there to keep.
 
+    The run is recorded in output/run.
+
     Raises:
         DeploymentError: a node failed, or ended before all scenes were run.
     """
@@ -147,11 +151,12 @@ def evaluate_settings(settings: BringupSettings, output: Path, *, keep: bool = F
         return _evaluation(settings, output)
     for name in (SETTINGS_FILE, RESULTS_FILE, VIDEO_FILE):
         (output / name).unlink(missing_ok=True)
-    shutil.rmtree(output / "logs", ignore_errors=True)
+    for name in ("logs", RUN_FOLDER):
+        shutil.rmtree(output / name, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
     with replace_file(output / SETTINGS_FILE) as partial:
         partial.write_text(said + "\n")
-    settings = replace(settings, output=str(output.absolute()))
+    settings = replace(settings, output=str(output.absolute()), record=str((output / RUN_FOLDER).absolute()))
     told = 0
     with Bringup(settings, log_folder=output / "logs") as bringup:
         while not bringup.ended(POLL_S):

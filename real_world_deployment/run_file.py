@@ -96,11 +96,11 @@ class RunFile:
                       encoding=encoding, data=frame.reshape(-1).view(np.uint8))
         return known[digest]
 
-    def _put(self, topic: str, kind: str, time_ns: int, **fields: Any) -> None:
+    def _put(self, topic: str, message_type: str, time_ns: int, /, **fields: Any) -> None:
         if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
-        message = self._types[kind](**fields)
-        self._writer.write(self._connections[topic], time_ns, self._store.serialize_cdr(message, kind))
+            self._connections[topic] = self._writer.add_connection(topic, message_type, typestore=self._store)
+        data = self._store.serialize_cdr(self._types[message_type](**fields), message_type)
+        self._writer.write(self._connections[topic], time_ns, data)
 
     def _time(self, time_ns: int) -> Any:
         return self._types["builtin_interfaces/msg/Time"](*divmod(time_ns, NS))

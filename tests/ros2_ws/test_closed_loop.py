@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.evaluation import Evaluation, evaluate_settings
+from app.evaluation import RUN_FOLDER, Evaluation, evaluate_settings
+from app.replay import replay
+from app.run_reading import measured_and_sent
 from app.up import Bringup
 from ladle.errors import DeploymentError
 from ladle_bringup.description import BringupSettings
@@ -34,9 +36,15 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(episodes: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the recording of the undisturbed run lies."""
+    return tmp_path_factory.mktemp("undisturbed") / RUN_FOLDER
+
+
+@pytest.fixture(scope="module")
+def undisturbed(episodes: Path, recorded: Path) -> Evaluation:
     """The run that others are compared with."""
-    return evaluate_settings(replace(REPLAY, episodes=str(episodes)), tmp_path_factory.mktemp("undisturbed"))
+    return evaluate_settings(replace(REPLAY, episodes=str(episodes)), recorded.parent)
 
 
 def test_a_recorded_motion_scoops_again_through_the_jtc(undisturbed: Evaluation) -> None:
@@ -58,6 +66,14 @@ def test_a_small_load_is_delivered_where_any_is_wanted(tmp_path: Path) -> None:
     assert found.scenes[0]["mass_g"] == pytest.approx(1.3, abs=0.4)
     assert found.scenes[0]["duration_s"] < 12.0
     assert evaluate_settings(settings, tmp_path / "run", keep=True) == found
+
+
+def test_a_recorded_run_decides_the_same_in_a_replay(undisturbed: Evaluation, recorded: Path) -> None:
+    """What the node recorded in lockstep, every decision of it, comes out again bit for bit without a robot."""
+    found = replay(recorded)
+    assert len(found.decisions) > 20
+    assert (found.different, found.lost) == ([], 0)
+    assert measured_and_sent(recorded)[2], "nothing that was sent is in the recording"
 
 
 def test_a_slow_policy_changes_the_duration_and_not_the_result(

@@ -1,0 +1,223 @@
+"""`RealEnv` as in the Diffusion Policy code (diffusion_policy/real_world/real_env.py), on our rings and controllers.
+
+A script written for that class finds the same calls with the same meaning: `get_obs()` gives the last n_obs_steps of
+every stream at instants dt apart, with their timestamps in seconds of time.time(); `exec_actions(actions, timestamps)`
+schedules poses and drops those whose time has passed. Cameras and joints come from rings that other processes write.
+What is different lies underneath: a chunk becomes a motion that keeps the task's limits and ends at rest, or is refused
+and the running motion goes on; stale joints refuse too. A frame *at* an instant counts as seen, not only one before it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from math import ceil
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ladle.errors import MotionError, ObservationError
+from ladle.kinematics import KinematicChain
+from ladle.policy import ActionChunk
+from ladle.pose import quaternion_from_rotation_vector, rotation_vector
+from ladle.task import TaskConfig
+from real_world_deployment.config import DeploymentConfig
+from real_world_deployment.controllers import Controller
+from real_world_deployment.frame_ring import Record, RingReader
+from real_world_deployment.safety.task_limits import limits_of
+from real_world_deployment.splice import Splicer
+from real_world_deployment.trajectory import JointTrajectory, at_rest
+
+log = logging.getLogger(__name__)
+
+IMAGE, JOINTS = "image", "q"  # the arrays of a camera's and of the joints' ring
+POSE_PART = "pose"
+Array = NDArray[np.float64]
+
+
+class RealEnv:
+    """One arm and its cameras.
+
+    Attributes:
+        frequency, n_obs_steps, dt: as in the Diffusion Policy code.
+        start_ns: where the controller's times count from, on the clock of time.time_ns().
+        running: the plan in force; None before the first.
+        refusal: why the last actions were refused; empty where they were not.
+    """
+
+    def __init__(self, task: TaskConfig, chain: KinematicChain, controller: Controller, camera_rings: Mapping[str, str],
+                 joints_ring: str, *, n_obs_steps: int = 2, frequency: float | None = None,
+                 config: DeploymentConfig | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        """Nothing moves.
+
+        Args:
+            controller: carries out plans; their times count from start_ns.
+            camera_rings: camera of the task -> ring with records {"image"}; joints_ring: one with {"q": (J,)}.
+            frequency: of observations, by default the task's rate.
+
+        Raises:
+            MotionError: the task has no limits or joints.
+        """
+        if task.limits is None or task.joints is None or task.home is None:
+            raise MotionError(f"task {task.name} cannot move an arm: its file needs joints, limits and home")
+        self.frequency = task.rate_hz if frequency is None else frequency
+        self.dt, self.n_obs_steps = 1.0 / self.frequency, n_obs_steps
+        self.running: JointTrajectory | None = None
+        self.refusal = ""
+        self._task, self._chain, self._controller = task, chain, controller
+        self._config, self._clock_ns = config or DeploymentConfig(), clock_ns
+        self._cameras = {key: RingReader(name) for key, name in camera_rings.items()}
+        self._joints = RingReader(joints_ring)
+        self._joints_rate_hz = task.joints.rate_hz
+        limits = limits_of(task, self._config.limits, chain, self._config.speed)
+        posture_rad = np.asarray(task.home.posture_rad, np.float64)
+        self._splicer = Splicer(chain, limits, self._config, POSE_PART, "pose", posture_rad, self.dt)
+        self.start_ns = clock_ns()
+
+    def __enter__(self) -> RealEnv:
+        """Wait until everything is there."""
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        """Come to rest."""
+        self.stop()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every camera and the joints have been seen."""
+        return all(reader.last(1) for reader in (*self._cameras.values(), self._joints))
+
+    def start(self, wait: bool = True, timeout_s: float = 10.0) -> None:
+        """Wait for cameras and joints. Raises ObservationError naming what stays away."""
+        give_up_s = time.monotonic() + timeout_s
+        while wait and not self.is_ready:
+            if time.monotonic() > give_up_s:
+                readers = {**self._cameras, "joints": self._joints}
+                missing = [f"{key} (ring {reader.name})" for key, reader in readers.items() if not reader.last(1)]
+                raise ObservationError(f"nothing came from {', '.join(missing)} for {timeout_s:g} s; is its process "
+                                       "running?")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Brake as fast as the limits allow; the plan in force ends at rest in any case."""
+        if self.running is None:
+            return
+        now_s = self._now_s()
+        try:
+            splice = self._splicer.stop(self.running, now_s)
+        except MotionError as error:
+            log.warning("no shorter stop than the plan's own tail: %s", error)
+            return
+        self.running = splice.trajectory
+        self._controller.follow(splice, now_s)
+
+    def get_obs(self) -> dict[str, NDArray[Any]]:
+        """The last n_obs_steps at instants dt apart, the last one that of the newest frame.
+
+        Returns:
+            key of each camera (To, H, W, 3), robot_joint (To, J), robot_eef_pose (To, 6) metres and rotation vector,
+            eef (To, 7) metres and quaternion xyzw, timestamp (To,) seconds of time.time().
+
+        Raises:
+            ObservationError: a stream has nothing, or is older than allowed.
+        """
+        frames = {key: self._records(key, reader, self._task.cameras[key].rate_hz)
+                  for key, reader in self._cameras.items()}
+        joints = self._records("joints", self._joints, self._joints_rate_hz)
+        self._refuse_stale(frames, joints)
+        newest_ns = max((records[-1].receive_ns for records in frames.values()), default=joints[-1].receive_ns)
+        instants_ns = [newest_ns - round(age * self.dt * 1e9) for age in reversed(range(self.n_obs_steps))]
+        obs = {key: np.stack([_at(records, instant).arrays[IMAGE] for instant in instants_ns])
+               for key, records in frames.items()}
+        q_rad = np.stack([_at(joints, instant).arrays[JOINTS] for instant in instants_ns])
+        eef = self._chain.forward(q_rad)
+        return {**obs, "robot_joint": q_rad, "robot_eef_pose": _vectors(eef), "eef": eef,
+                "timestamp": np.array(instants_ns) * 1e-9}
+
+    def get_robot_state(self) -> dict[str, NDArray[Any]]:
+        """The newest joints: robot_joint (J,), robot_eef_pose (6,) and timestamp."""
+        joints = self._records("joints", self._joints, self._joints_rate_hz)
+        q_rad = np.asarray(joints[-1].arrays[JOINTS], np.float64)
+        return {"robot_joint": q_rad, "robot_eef_pose": _vectors(self._chain.forward(q_rad[None]))[0],
+                "timestamp": np.array(joints[-1].receive_ns * 1e-9)}
+
+    def exec_actions(self, actions: ArrayLike, timestamps: ArrayLike) -> int:
+        """Schedule poses; those in the past are dropped, later ones replace what was scheduled for after their first.
+
+        Args:
+            actions: (n, 6) metres and rotation vector, or (n, 7) metres and quaternion xyzw, of the task's tip frame.
+            timestamps: (n,) increasing seconds of time.time() at which they are to be reached.
+
+        Returns:
+            How many of them were not in the past; 0 as well where the motion was refused, see `refusal`.
+
+        Raises:
+            ObservationError: the joints are stale: the arm must not be moved blindly.
+            MotionError: actions and timestamps do not fit together.
+        """
+        poses, times = _poses(np.asarray(actions, np.float64)), np.asarray(timestamps, np.float64)
+        if len(poses) != len(times):
+            raise MotionError(f"{len(poses)} actions have {len(times)} timestamps; one each is needed")
+        joints = self._records("joints", self._joints, self._joints_rate_hz)
+        self._refuse_stale({}, joints)
+        now_ns = self._clock_ns()
+        now_s = (now_ns - self.start_ns) * 1e-9
+        is_new = times > now_ns * 1e-9
+        if not is_new.any():
+            return 0
+        relative_s = times[is_new] - self.start_ns * 1e-9
+        if self.running is None:
+            self.running = at_rest(np.asarray(joints[-1].arrays[JOINTS], np.float64), now_s)
+        try:
+            splice = self._splicer.join(ActionChunk(now_s, relative_s, {POSE_PART: poses[is_new]}), self.running, now_s)
+        except MotionError as error:
+            # An event and not an exit: the running plan goes on to rest.
+            self.refusal = str(error)
+            log.warning("actions refused: %s", error)
+            return 0
+        self.refusal, self.running = "", splice.trajectory
+        self._controller.follow(splice, now_s)
+        return int(is_new.sum())
+
+    def _records(self, key: str, reader: RingReader, rate_hz: float) -> list[Record]:
+        """Enough of the newest to look back over the window."""
+        records = reader.last(ceil(self.n_obs_steps * rate_hz / self.frequency) + 1)
+        if not records:
+            raise ObservationError(f"{key}: nothing in ring {reader.name!r} yet; is its process running?")
+        return records
+
+    def _refuse_stale(self, frames: Mapping[str, list[Record]], joints: list[Record]) -> None:
+        now_ns = self._clock_ns()
+        for key, records in {**frames, "joints": joints}.items():
+            allowed_s = self._config.joints_stale_s if key == "joints" else self._config.camera_stale_s
+            age_s = (now_ns - records[-1].receive_ns) * 1e-9
+            if age_s > allowed_s:
+                raise ObservationError(f"{key}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed")
+
+    def _now_s(self) -> float:
+        return (self._clock_ns() - self.start_ns) * 1e-9
+
+
+def _at(records: list[Record], instant_ns: int) -> Record:
+    """The newest record received by the instant; the oldest there is where all are younger."""
+    return next((record for record in reversed(records) if record.receive_ns <= instant_ns), records[0])
+
+
+def _poses(actions: Array) -> Array:
+    """(n, 7) poses of actions with six or seven columns."""
+    if actions.ndim != 2 or actions.shape[1] not in (6, 7) or not np.isfinite(actions).all():
+        raise MotionError(f"actions of shape {actions.shape}; expected finite (n, 6) with a rotation vector or (n, 7) "
+                          "with a quaternion xyzw")
+    if actions.shape[1] == 7:
+        return actions
+    return np.hstack([actions[:, :3], quaternion_from_rotation_vector(actions[:, 3:])])
+
+
+def _vectors(poses: Array) -> Array:
+    """(n, 6) metres and rotation vector, as that code has it, of poses (n, 7)."""
+    return np.hstack([poses[:, :3], rotation_vector(poses[:, 3:])])

@@ -1,0 +1,125 @@
+"""`RealEnv` under a script as one writes it for the Diffusion Policy code."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ladle.errors import MotionError, ObservationError
+from ladle.kinematics import KinematicChain
+from ladle.task import TaskConfig
+from real_world_deployment.frame_ring import RingWriter
+from real_world_deployment.real_env import RealEnv
+from real_world_deployment.ring_layout import RingLayout
+from real_world_deployment.splice import Splice
+from simulation.reflex_model import ReflexModel
+
+Array = NDArray[np.float64]
+SECOND_NS = 10**9
+START_NS = 1_700_000_000 * SECOND_NS
+
+
+class Robot:
+    """An arm that is always on its plan, and a camera, both writing to their rings; the clock is ours."""
+
+    def __init__(self, task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+        self.now_ns, self.home_rad, self.plan, self.sent = START_NS, home_rad, None, 0
+        name = secrets.token_hex(4)
+        frame, q = {"image": np.zeros((120, 240, 3), np.uint8)}, {"q": home_rad}
+        self.camera = RingWriter(f"test-camera-{name}", RingLayout.like(frame, 16))
+        self.joints = RingWriter(f"test-joints-{name}", RingLayout.like(q, 512))
+        self.env = RealEnv(task, chain, self, {"camera_1": self.camera.name}, self.joints.name,
+                           clock_ns=lambda: self.now_ns)
+        self.setpoints: list[Array] = []
+
+    def follow(self, splice: Splice, now_s: float) -> None:
+        self.plan, self.sent = splice.trajectory, self.sent + 1
+
+    def advance(self, cycles: int) -> None:
+        """Each of 1 ms; joints every 5 ms, a frame that tells its number every 33 ms."""
+        for _ in range(cycles):
+            self.now_ns += 1_000_000
+            ms = (self.now_ns - START_NS) // 1_000_000
+            q = self.home_rad if self.plan is None else self.plan.sample(ms / 1000.0).q_rad[0]
+            self.setpoints.append(q)
+            if ms % 5 == 0:
+                self.joints.put({"q": q}, self.now_ns - 1_000_000, self.now_ns)
+            if ms % 33 == 0:
+                image = np.full((120, 240, 3), ms // 33, np.uint8)
+                self.camera.put({"image": image}, self.now_ns - 20_000_000, self.now_ns)
+
+    def close(self) -> None:
+        self.camera.close()
+        self.joints.close()
+
+
+@pytest.fixture
+def robot(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> Iterator[Robot]:
+    """At home."""
+    robot = Robot(task, chain, home_rad)
+    yield robot
+    robot.close()
+
+
+def test_observations_are_what_was_seen_at_instants_dt_apart(robot: Robot, chain: KinematicChain) -> None:
+    """The newest frame and the one a tenth of a second before, joints and poses of the same instants."""
+    assert not robot.env.is_ready
+    robot.advance(400)
+    with robot.env as env:
+        obs = env.get_obs()
+        assert env.is_ready
+    np.testing.assert_allclose(obs["timestamp"] - START_NS * 1e-9, [0.296, 0.396], atol=1e-6)
+    assert obs["camera_1"].shape == (2, 120, 240, 3)
+    assert obs["camera_1"][:, 0, 0, 0].tolist() == [8, 12]  # frames of 0.264 and 0.396 s
+    np.testing.assert_array_equal(obs["robot_joint"], [robot.home_rad] * 2)
+    pose = chain.forward(robot.home_rad[None])[0]
+    np.testing.assert_allclose(obs["robot_eef_pose"][-1, :3], pose[:3])
+    assert np.linalg.norm(obs["robot_eef_pose"][-1, 3:]) == pytest.approx(np.pi, abs=1e-6)
+
+
+def test_a_script_of_that_code_moves_the_arm_within_its_limits(robot: Robot) -> None:
+    """get_obs, eight poses 1 cm lower each 0.1 s, exec_actions: the tip sinks, rests at the end, and no reflex."""
+    robot.advance(400)
+    for _ in range(4):
+        obs = robot.env.get_obs()
+        actions = np.tile(obs["robot_eef_pose"][-1], (8, 1))
+        actions[:, 2] -= 0.004 * np.arange(1, 9)
+        assert robot.env.exec_actions(actions, obs["timestamp"][-1] + 0.1 * np.arange(1, 9)) in (7, 8)
+        robot.advance(400)
+    before_m = robot.env.get_robot_state()["robot_eef_pose"][2]
+    robot.env.stop()
+    robot.advance(1500)
+    assert robot.env.get_robot_state()["robot_eef_pose"][2] < before_m + 1e-9
+    np.testing.assert_array_equal(robot.setpoints[-1], robot.setpoints[-200])
+    rows = np.array(robot.setpoints)
+    assert ReflexModel(robot.home_rad).check(rows) == (len(rows), None)
+    assert robot.sent == 5
+
+
+def test_actions_of_the_past_are_dropped(robot: Robot) -> None:
+    """All of them: nothing is sent; the same as in that code."""
+    robot.advance(400)
+    pose = robot.env.get_obs()["robot_eef_pose"][-1:]
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 - 0.01]) == 0
+    assert robot.sent == 0
+
+
+def test_what_is_not_safe_is_refused_and_said(robot: Robot) -> None:
+    """Out of reach: an event; stale joints or frames and wrong shapes: an error; nothing is sent in any case."""
+    robot.advance(400)
+    now_s = robot.now_ns * 1e-9
+    far = np.array([[3.0, 0, 0, 0, 0, 0, 1.0]] * 2)
+    assert robot.env.exec_actions(far, now_s + np.array([0.3, 0.4])) == 0
+    assert "out of reach" in robot.env.refusal
+    with pytest.raises(MotionError, match="expected finite"):
+        robot.env.exec_actions(np.zeros((2, 3)), now_s + np.array([0.3, 0.4]))
+    with pytest.raises(MotionError, match="2 actions have 1 timestamps"):
+        robot.env.exec_actions(far, [now_s])
+    robot.now_ns += SECOND_NS // 4
+    with pytest.raises(ObservationError, match=r"joints: newest sample is 0\.2"):
+        robot.env.exec_actions(far, now_s + np.array([0.5, 0.6]))
+    assert robot.sent == 0
