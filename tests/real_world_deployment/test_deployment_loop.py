@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from ladle.task import TaskConfig, load_task
 from real_world_deployment.config import DeploymentConfig, in_lockstep
 from real_world_deployment.loop import DeploymentLoop, LoopState
 from real_world_deployment.policy_caller import ThreadedCaller
+from real_world_deployment.process_caller import ProcessCaller
 from real_world_deployment.splice import Splice
 from real_world_deployment.trajectory import JointTrajectory
 from simulation.reflex_model import ReflexModel
@@ -86,10 +91,11 @@ class Bench:
     """Loop, arm and sensors in lockstep; a tick is 100 ms."""
 
     def __init__(self, task: TaskConfig, chain: KinematicChain, policy: DownwardPolicy, start_rad: Array,
-                 config: DeploymentConfig | None = None, threaded: bool = False) -> None:
+                 config: DeploymentConfig | None = None, threaded: bool = False,
+                 process: ProcessCaller | None = None) -> None:
         self.task, self.start_rad, self.arm = task, start_rad, PerfectArm(start_rad)
-        caller = ThreadedCaller(policy) if threaded else None
-        self.loop = DeploymentLoop(task, policy, self.arm, chain, in_lockstep(config or DeploymentConfig()),
+        caller = ThreadedCaller(policy) if threaded else process
+        self.loop = DeploymentLoop(task, process or policy, self.arm, chain, in_lockstep(config or DeploymentConfig()),
                                    caller=caller)
         self.has_camera = True
 
@@ -390,3 +396,27 @@ def test_the_arm_moves_only_while_the_button_is_held(task: TaskConfig, chain: Ki
     run(1.0, is_held=True)
     assert len(bench.arm.sent) > sent
     bench.assert_no_reflex()
+
+
+def test_a_killed_policy_process_brings_the_loop_to_rest(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """kill -9 in mid-run: stopped at the next tick, not after three errors; it comes to rest without a reflex."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    process = ProcessCaller("process_policies:make", "echo")
+    try:
+        bench = Bench(task, chain, DownwardPolicy(), home_rad, DeploymentConfig(latency_s=0.0), process=process)
+        bench.loop.start(0)
+        give_up_s = time.monotonic() + 60.0
+        while not bench.arm.sent and time.monotonic() < give_up_s:
+            bench.run(0.1)
+        assert bench.loop.state is LoopState.RUNNING
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        bench.run(0.1)
+        assert bench.loop.state is LoopState.STOPPED
+        assert "killed by signal 9" in bench.loop.detail
+        bench.run(3.0)
+        assert bench.loop.is_at_rest(bench.arm.now_ms / 1000.0)
+        bench.assert_no_reflex()
+    finally:
+        process.close()
