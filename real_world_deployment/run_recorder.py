@@ -93,8 +93,10 @@ class RunRecorder:
 
     def close(self, time_s: float = 0.0) -> None:
         """Write what waits, and how much was lost."""
+        self._wait = True  # there is time now
         self.note(time_s, ArrayMessage(END, {"lost": self.lost}))
-        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._jobs.put(None, timeout=CLOSE_S)
         self._thread.join(CLOSE_S)
         if self.lost:
             log.warning("%d events of the run are not in its recording; the disk or the processor was too slow",

@@ -57,7 +57,7 @@ def test_what_was_seen_comes_back_bit_for_bit(tmp_path: Path) -> None:
     np.testing.assert_allclose(plans[1].times_s - START_NS * 1e-9, [0.3, 0.4], atol=1e-6)
     [report] = inspect(tmp_path / "run", decode_all=True)
     topics = {topic.topic: topic.count for topic in report.topics}  # type: ignore[union-attr]
-    assert topics == {"/ladle/run/record": 14, "/ladle/run/frames/camera_1": 8, "/ladle/run/joints": 8,
+    assert topics == {"/ladle/run/record": 15, "/ladle/run/frames/camera_1": 8, "/ladle/run/joints": 8,
                       "/ladle/run/sent": 4}
 
 
