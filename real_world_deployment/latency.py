@@ -62,14 +62,17 @@ def refuse_short_horizon(latency: LatencyMonitor, chunk: ActionChunk, decided_s:
 
     Args:
         chunk: an answer of this policy, to a window decided at decided_s.
+        period_s: of the task, at full speed.
         n_action_steps: how many of its targets the policy means to be used; beyond them is only warned of.
 
     Raises:
         DeploymentError: the chunk ends before; the arm would come to rest between any two chunks.
     """
-    slow_s, dt = latency.p95_s, period_s
+    slow_s, dt = latency.p95_s, period_s / config.speed
     needed_s = max(config.replan_ticks * dt, slow_s) + slow_s + config.switch_lead_s + config.tracking_delay_s
-    covered_s = float(chunk.times_s[-1]) - decided_s
+    # At a lower speed the chunk is carried out over a longer time.
+    covered_s = float(chunk.times_s[-1] - chunk.observation_time_s) / config.speed - (
+        decided_s - chunk.observation_time_s)
     what = (f"the policy answers within {slow_s:.3f} s (95 % of {len(latency)} questions), so a chunk is used for up "
             f"to {needed_s:.3f} s after its decision")
     if needed_s > covered_s:

@@ -23,6 +23,7 @@ from app.domain import free_domain
 from app.processes import ChildProcess, remove_orphaned_shared_memory, stop
 from app.up import command
 from ladle.errors import DeploymentError
+from ladle.task import load_task
 from ladle_bringup.description import BringupSettings, NodeDescription, describe, environment
 
 TASK = "scoop"
@@ -47,7 +48,7 @@ def measure_loop(seconds: float) -> dict[str, Any]:
     """
     begun_s = time.time()
     settings = BringupSettings(task=TASK, policy="hold", robot="franka", controller="ruckig", driver_limits=True,
-                               home=False)
+                               home=False, speed=1.0)
     nodes = describe(settings)
     with tempfile.TemporaryDirectory(prefix="ladle-loop-") as scratch, free_domain() as domain:
         folder = Path(scratch)
@@ -82,7 +83,7 @@ def timed(node: NodeDescription, folder: Path) -> list[str]:
 
 def summary(policy: dict[str, Any], ruckig: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The figures of the last `seconds` of what both nodes have noted."""
-    latencies_s = np.array(policy["latencies_s"][1:])
+    latencies_s = np.array(policy["latencies_s"][-round(seconds * load_task(TASK).rate_hz):])
     published_s = np.array(ruckig["published_s"])
     published_s = published_s[published_s > published_s[-1] - seconds] if len(published_s) else published_s
     if len(latencies_s) < 2 or len(published_s) < 2:

@@ -32,6 +32,7 @@ class TimedPolicyNode(PolicyNode):
         super().__init__(node)
         self._result = result
         self._due_s: float | None = None
+        self._next_due_s, self._decisions = 0.0, 0
         self._begun: Spent | None = None
         self._latencies_s: list[float] = []
         self._stamps_s: list[float] = []
@@ -40,10 +41,9 @@ class TimedPolicyNode(PolicyNode):
         tick, add_joints = loop.tick, observations.add_joints
 
         def timed_tick(now_s: float) -> LoopState:
-            due_s, decisions = loop._next_tick_s, loop.counts.decisions
-            state = tick(now_s)  # an answer that is used here is that of an earlier tick
-            if loop.counts.decisions > decisions:
-                self._due_s = due_s
+            self._next_due_s, self._decisions = loop._next_tick_s, loop.counts.decisions
+            state = tick(now_s)
+            self._note_due()
             if state is LoopState.RUNNING and self._begun is None:
                 self._begun = self._spent()
             return state
@@ -57,8 +57,14 @@ class TimedPolicyNode(PolicyNode):
 
     def _send(self, message: JtcMessage) -> None:
         super()._send(message)
+        self._note_due()  # the answer may have come while its question was being put
         if self._due_s is not None and self._loop.state is LoopState.RUNNING:
             self._latencies_s.append(self._now_s() - self._due_s)
+
+    def _note_due(self) -> None:
+        """The tick's time becomes that of the open question once the tick has asked."""
+        if self._loop.counts.decisions > self._decisions:
+            self._due_s = self._next_due_s
 
     def close(self) -> None:
         """Tell what was measured."""

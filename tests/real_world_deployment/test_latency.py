@@ -40,6 +40,11 @@ def test_a_policy_slower_than_its_horizon_is_refused_by_both_numbers() -> None:
         refuse_short_horizon(monitor(0.75), CHUNK, 0.05, DeploymentConfig(), 0.1, 8)
 
 
+def test_a_slower_run_has_longer_chunks() -> None:
+    """At a tenth of the speed the same chunk lasts ten times as long, and a policy of 0.75 s is fast enough."""
+    refuse_short_horizon(monitor(0.75), CHUNK, 0.05, DeploymentConfig(speed=0.1), 0.1, 15)
+
+
 @given(st.floats(0.0, 3.0), st.integers(1, 30), st.floats(0.0, 0.2))
 def test_what_is_allowed_covers_every_switch(latency_s: float, replan_ticks: int, lead_s: float) -> None:
     """Played through: asked whenever the answer before is there and the pause is over, a chunk never ends too early."""

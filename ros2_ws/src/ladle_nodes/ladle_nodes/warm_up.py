@@ -29,7 +29,7 @@ def measure_latency(caller: ProcessCaller, observations: ObservationBuffer, rece
     Raises:
         DeploymentError: no observations come, the policy fails or ends, or its horizon cannot cover its latency.
     """
-    window = _first_window(caller, observations, receive, period_s)
+    window = _first_window(caller, observations, receive, period_s / config.speed)
     chunk = _answer(caller, window, receive)  # the first one also pays for what is made at first use
     caller.latency.clear()
     for _ in range(QUESTIONS):
