@@ -83,6 +83,20 @@ class ActionChunk:
 
 
 @dataclass(frozen=True)
+class RunningChunk:
+    """What the robot executes while the next chunk is made.
+
+    Attributes:
+        chunk: with the instants of its own targets.
+        frozen_until_s: targets up to this instant will have been executed, or can no longer be changed, when the next
+            chunk can first be used: the time of the decision and the expected delay.
+    """
+
+    chunk: ActionChunk
+    frozen_until_s: float
+
+
+@dataclass(frozen=True)
 class Guidance:
     """A mass to ask for, and how hard.
 
@@ -146,4 +160,13 @@ class GuidedPolicy(Policy, Protocol):
         Raises:
             CheckpointError: the policy was not told the mass in its training.
         """
+        ...
+
+
+@runtime_checkable
+class ContinuingPolicy(Policy, Protocol):
+    """A policy whose next chunk can continue the one that is being executed (real-time chunking)."""
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        """As `predict`; what is frozen of the running chunk is kept, and the rest fits to it."""
         ...

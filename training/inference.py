@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ladle.chunks import kept_weights, parts_at
 from ladle.errors import CheckpointError, ObservationError
 from ladle.hysteresis import StageFilter
-from ladle.policy import ActionChunk, Guidance, ObservationWindow
+from ladle.policy import ActionChunk, Guidance, ObservationWindow, RunningChunk
 from ladle.task import TaskConfig
 from training.batch import Batch, usable_device
 from training.checkpoint import EMA, Checkpoint, open_checkpoint
 from training.classifier_loading import load_classifier, refuse_other_stages
 from training.features import ActionCodec, low_dim_features, network_frames
+from training.inpainting import Prefix
 from training.policy import DiffusionPolicy, StageClassifier
 from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
 
@@ -132,7 +134,7 @@ class StageEstimator:
 
 
 class CheckpointPolicy:
-    """Satisfies `ladle.policy.Policy` and `GuidedPolicy`.
+    """Satisfies `ladle.policy.Policy`, `GuidedPolicy` and `ContinuingPolicy`.
 
     Attributes:
         task: what it was trained for.
@@ -175,7 +177,6 @@ class CheckpointPolicy:
         if self._stages is not None:
             self._stages.update(window, self._blind)
 
-    @torch.inference_mode()
     def predict(self, window: ObservationWindow) -> ActionChunk:
         """Targets from t0 + dt to the horizon's end, T - To + 1 of them; the first n_action_steps are meant to be
         executed.
@@ -183,17 +184,45 @@ class CheckpointPolicy:
         Raises:
             ObservationError: a stream is missing or has another shape than in training.
         """
+        return self._predict(window, None)
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        """As `predict`, with what is frozen of the running chunk kept and the rest inpainted (real-time chunking).
+
+        Raises:
+            ObservationError: a stream is missing or has another shape than in training.
+        """
+        return self._predict(window, running)
+
+    @torch.inference_mode()
+    def _predict(self, window: ObservationWindow, running: RunningChunk | None) -> ActionChunk:
         self._check(window)
         stage, probabilities = self._stages.update(window, self._blind) if self._stages else (None, None)
         batch = make_batch(window, self.config.observations, self._device, self._blind, stage)
         if self._guidance is not None:
             batch = replace(batch, mass_g=torch.tensor([self._guidance.target_mass_g], device=self._device))
         weight = self._guidance.weight if self._guidance else 1.0
-        sampled = self._network.sample(batch, self._generator, weight)
+        prefix = None if running is None else self._prefix(window, batch, running)
+        sampled = self._network.sample(batch, self._generator, weight, prefix)
         actions = sampled[0, self.n_obs_steps - 1:].cpu().numpy()
-        times_s = window.time_s + self.task.period_s * np.arange(1, len(actions) + 1, dtype=np.float64)
+        times_s = self._horizon_s(window)[self.n_obs_steps - 1:]
         return ActionChunk(observation_time_s=window.time_s, times_s=times_s, parts=self._codec.decode(actions),
                            stage=stage, stage_probabilities=probabilities)
+
+    def _horizon_s(self, window: ObservationWindow) -> NDArray[np.float64]:
+        """(T,) when each element of the horizon is to be reached: t0 + (i - To + 2) dt."""
+        ticks = np.arange(self.horizon, dtype=np.float64) - self.n_obs_steps + 2
+        return window.time_s + self.task.period_s * ticks
+
+    def _prefix(self, window: ObservationWindow, batch: Batch, running: RunningChunk) -> Prefix:
+        """The running chunk at the instants of the new horizon, those already past included."""
+        times_s = self._horizon_s(window)
+        poses = [part.name for part in self.task.action if part.kind == "pose"]
+        parts = parts_at(running.chunk, times_s, poses)
+        outer = np.concatenate([parts[part.name] for part in self.task.action], axis=1)
+        weights = kept_weights(times_s, running.chunk, running.frozen_until_s)
+        return self._network.prefix(_tensor(self._codec.encode(outer), self._device),
+                                    _tensor(weights.astype(np.float32), self._device), batch)
 
     def _check(self, window: ObservationWindow) -> None:
         if len(window.observation_times_s) != self.n_obs_steps:
