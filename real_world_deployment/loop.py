@@ -18,6 +18,7 @@ from ladle.errors import DeploymentError, LadleError, MotionError, ObservationEr
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, ObservationWindow, Policy
 from ladle.task import TaskConfig
+from real_world_deployment.chunking import ChunkJoiner
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
@@ -93,6 +94,8 @@ class DeploymentLoop:
         self._homing = Homing(chain, task.home, limits, config.home_speed_share)
         self._splicer = Splicer(chain, limits, config, followed[0].name, followed[0].kind, self._homing.home_rad,
                                 task.period_s)
+        self._joiner = ChunkJoiner(config.chunking, policy, task, config.latency_s,
+                                   config.switch_lead_s + config.tracking_delay_s)
         self._clear(0)
 
     def start(self, seed: int) -> None:
@@ -141,6 +144,7 @@ class DeploymentLoop:
         self._next_tick_s, self._ticks_to_question = 0.0, 0
         self._asked_s: float | None = None
         self._failures_in_a_row = 0
+        self._joiner.reset()
 
     def _begin(self, now_s: float) -> None:
         stale = self._stale(now_s)
@@ -197,7 +201,7 @@ class DeploymentLoop:
         if not is_due:
             self._watch(window, now_s)
             return
-        self._caller.ask(window)
+        self._caller.ask(window, self._joiner.running(now_s))
         self._asked_s = now_s
         self._ticks_to_question = self._config.replan_ticks - 1
         self.counts.decisions += 1
@@ -244,15 +248,17 @@ class DeploymentLoop:
             return
         if chunk is None:
             return
+        joined = self._joiner.joined(chunk, now_s - self._asked_s)
         self._asked_s, self._failures_in_a_row = None, 0
         assert self.running is not None
         try:
-            splice = self._splicer.join(chunk, self.running, now_s)
+            splice = self._splicer.join(joined, self.running, now_s)
         except MotionError as error:
             self.counts.refused += 1
             self._say(f"chunk refused: {error}")
             return
-        self.last_chunk, self.detail = chunk, MOVING
+        self._joiner.keep(chunk)
+        self.last_chunk, self.detail = joined, MOVING
         self._send(splice, now_s)
 
     def _count_failure(self, error: Exception, now_s: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
-from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk
 
 
 @runtime_checkable
@@ -17,6 +17,13 @@ class WatchingPolicy(Protocol):
         ...
 
 
+def answer_to(policy: Policy, window: ObservationWindow, running: RunningChunk | None) -> ActionChunk:
+    """What a policy answers, continuing the running chunk where there is one and the policy can."""
+    if running is not None and isinstance(policy, ContinuingPolicy):
+        return policy.predict_next(window, running)
+    return policy.predict(window)
+
+
 class PolicyCaller(Protocol):
     """One question at a time."""
 
@@ -24,8 +31,8 @@ class PolicyCaller(Protocol):
         """Show a tick without a question to a policy that wants to see every tick; else do nothing."""
         ...
 
-    def ask(self, window: ObservationWindow) -> None:
-        """Put a question; only while none is open."""
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
+        """Put a question; only while none is open. With a running chunk the answer is to continue it."""
         ...
 
     def answer(self) -> ActionChunk | None:
@@ -45,11 +52,11 @@ class SynchronousCaller:
         if isinstance(self._policy, WatchingPolicy):
             self._policy.observe(window)
 
-    def ask(self, window: ObservationWindow) -> None:
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
         """Ask now and keep the answer, or what was raised."""
         self._future = Future()
         try:
-            self._future.set_result(self._policy.predict(window))
+            self._future.set_result(answer_to(self._policy, window, running))
         except Exception as error:  # whatever a policy raises is raised where the answer is fetched
             self._future.set_exception(error)
 
@@ -72,9 +79,9 @@ class ThreadedCaller:
         if isinstance(self._policy, WatchingPolicy):
             self._executor.submit(self._policy.observe, window)
 
-    def ask(self, window: ObservationWindow) -> None:
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
         """Start the prediction."""
-        self._future = self._executor.submit(self._policy.predict, window)
+        self._future = self._executor.submit(answer_to, self._policy, window, running)
 
     def answer(self) -> ActionChunk | None:
         """The prediction when it is done."""

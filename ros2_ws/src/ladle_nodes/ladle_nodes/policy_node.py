@@ -18,6 +18,7 @@ from ladle_nodes.policies import make_policy
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.qos import latched, reliable
 from ladle_nodes.trajectories import to_message
+from real_world_deployment.chunking import chunking_from_text
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
@@ -58,7 +59,8 @@ class PolicyNode:
         controller = JtcController(chain.joint_names, self._send,
                                    "switch" if text_parameter(node, "jtc_distribution") == "master" else "overlap")
         latency_s = float(parameter(node, "latency_s")) if self._lockstep else 0.0
-        config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")))
+        config = DeploymentConfig(latency_s=latency_s, home=bool(parameter(node, "home")),
+                                  chunking=chunking_from_text(text_parameter(node, "chunking")))
         self._caller = SynchronousCaller(policy) if self._lockstep else ThreadedCaller(policy)
         self._loop = DeploymentLoop(task, policy, controller, chain, config, observations, self._caller)
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
