@@ -23,6 +23,7 @@ from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
 from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.out_of_distribution import Caution, OutOfDistribution
 from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice, Splicer
@@ -75,6 +76,7 @@ class DeploymentLoop:
         counts: what has happened.
         last_chunk: the chunk that was used last.
         running: the plan in force; None before the first.
+        monitor: what the policy's scores say; its verdict has the share of the speed that is left.
     """
 
     def __init__(self, task: TaskConfig, policy: Policy, controller: Controller, chain: KinematicChain,
@@ -96,6 +98,7 @@ class DeploymentLoop:
                                 task.period_s)
         self._joiner = ChunkJoiner(config.chunking, policy, task, config.latency_s,
                                    config.switch_lead_s + config.tracking_delay_s)
+        self.monitor = OutOfDistribution()
         self._clear(0)
 
     def start(self, seed: int) -> None:
@@ -111,12 +114,18 @@ class DeploymentLoop:
 
     def stop(self, now_s: float, reason: str) -> None:
         """Come to rest as fast as the limits allow and stay there."""
-        if self.state in {LoopState.HOMING, LoopState.RUNNING} and self.running is not None:
-            try:
-                self._send(self._splicer.stop(self.running, now_s), now_s)
-            except MotionError as error:
-                log.warning("no shorter stop than the plan's own tail: %s", error)
+        if self.state in {LoopState.HOMING, LoopState.RUNNING}:
+            self._rest(now_s)
         self._enter(LoopState.STOPPED, reason)
+
+    def _rest(self, now_s: float) -> None:
+        """Brake, or let the plan in force end at rest where no shorter way is safe."""
+        if self.running is None:
+            return
+        try:
+            self._send(self._splicer.stop(self.running, now_s), now_s)
+        except MotionError as error:
+            log.warning("no shorter stop than the plan's own tail: %s", error)
 
     def is_at_rest(self, now_s: float) -> bool:
         """Whether the plan in force has ended."""
@@ -145,6 +154,7 @@ class DeploymentLoop:
         self._asked_s: float | None = None
         self._failures_in_a_row = 0
         self._joiner.reset()
+        self.monitor.reset()
 
     def _begin(self, now_s: float) -> None:
         stale = self._stale(now_s)
@@ -251,6 +261,8 @@ class DeploymentLoop:
         joined = self._joiner.joined(chunk, now_s - self._asked_s)
         self._asked_s, self._failures_in_a_row = None, 0
         assert self.running is not None
+        if self._must_hold(chunk, now_s):
+            return
         try:
             splice = self._splicer.join(joined, self.running, now_s)
         except MotionError as error:
@@ -260,6 +272,18 @@ class DeploymentLoop:
         self._joiner.keep(chunk)
         self.last_chunk, self.detail = joined, MOVING
         self._send(splice, now_s)
+
+    def _must_hold(self, chunk: ActionChunk, now_s: float) -> bool:
+        """Whether what was seen is so unlike the demonstrations that the arm had better rest; then it comes to rest."""
+        held = self.monitor.verdict.caution is Caution.HOLD
+        verdict = self.monitor.update(chunk.monitor)
+        if verdict.caution is not Caution.HOLD:
+            return False
+        if not held:
+            self._rest(now_s)
+            self._joiner.reset()
+        self._say(f"held: {verdict.reason}")
+        return True
 
     def _count_failure(self, error: Exception, now_s: float) -> None:
         self.counts.policy_errors += 1

@@ -20,6 +20,7 @@ from training.checkpoint import EMA, Checkpoint, open_checkpoint
 from training.classifier_loading import load_classifier, refuse_other_stages
 from training.features import ActionCodec, low_dim_features, network_frames
 from training.inpainting import Prefix
+from training.monitor import Monitor, open_monitor
 from training.policy import DiffusionPolicy, StageClassifier
 from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
 
@@ -34,6 +35,7 @@ def load_policy(
     task: TaskConfig | None = None,
     blind: bool = False,
     guidance: Guidance | None = None,
+    monitored: bool = True,
 ) -> CheckpointPolicy:
     """Build a policy from its checkpoint folder or run folder.
 
@@ -43,6 +45,7 @@ def load_policy(
         task: what the robot is set up for; a checkpoint for something else is refused.
         blind: see black images only (the control experiment).
         guidance: a mass to ask for; can be changed later with `guide`.
+        monitored: whether chunks carry the scores of the monitor beside the checkpoint, where there is one.
 
     Raises:
         CheckpointError: damaged, of another kind, for another task, or not trained with the mass that is asked for.
@@ -63,6 +66,8 @@ def load_policy(
         stages = StageEstimator.from_checkpoint(source, trained_for, device)
     policy = CheckpointPolicy(network, config, trained_for, stages, device, blind)
     policy.guide(guidance)
+    if monitored:
+        policy.monitor = open_monitor(opened, network, config.n_obs_steps, device)
     return policy
 
 
@@ -140,6 +145,8 @@ class CheckpointPolicy:
         task: what it was trained for.
         n_obs_steps, n_action_steps, horizon: To, Ta and T of its training.
         observation_keys: streams that it and its classifier read.
+        network: what samples.
+        monitor: scores each decision; None for none.
     """
 
     def __init__(self, network: DiffusionPolicy, config: PolicyConfig, task: TaskConfig,
@@ -148,7 +155,8 @@ class CheckpointPolicy:
         self.n_obs_steps, self.n_action_steps, self.horizon = config.n_obs_steps, config.n_action_steps, config.horizon
         sections = [config.observations, *([stages.observations] if stages else [])]
         self.observation_keys = tuple(sorted({key for section in sections for key in section.keys}))
-        self._network, self._stages, self._device, self._blind = network, stages, device, blind
+        self.network, self._stages, self._device, self._blind = network, stages, device, blind
+        self.monitor: Monitor | None = None
         self._codec = ActionCodec(task)
         self._generator = torch.Generator().manual_seed(0)
         self._guidance: Guidance | None = None
@@ -159,7 +167,7 @@ class CheckpointPolicy:
         Raises:
             CheckpointError: the policy was not told the mass in its training.
         """
-        if guidance is not None and self._network.mass is None:
+        if guidance is not None and self.network.mass is None:
             raise CheckpointError(f"a mass of {guidance.target_mass_g:g} g is asked of a policy that was trained "
                                   "without the mass; train one with mass.condition=true, or ask for none")
         self._guidance = guidance
@@ -167,6 +175,8 @@ class CheckpointPolicy:
     def reset(self, seed: int) -> None:
         """Forget the last episode; the noise of the next one comes from the seed."""
         self._generator.manual_seed(seed)
+        if self.monitor is not None:
+            self.monitor.reset(seed)
         if self._stages is not None:
             self._stages.reset()
 
@@ -203,11 +213,20 @@ class CheckpointPolicy:
             batch = replace(batch, mass_g=torch.tensor([self._guidance.target_mass_g], device=self._device))
         weight = self._guidance.weight if self._guidance else 1.0
         prefix = None if running is None else self._prefix(window, batch, running)
-        sampled = self._network.sample(batch, self._generator, weight, prefix)
+        condition = self.network.condition(batch)
+        sampled = self.network.sample(batch, self._generator, weight, prefix, condition)
+        monitor = None if self.monitor is None else self.monitor.scores(window.time_s, batch, condition, weight)
         actions = sampled[0, self.n_obs_steps - 1:].cpu().numpy()
         times_s = self._horizon_s(window)[self.n_obs_steps - 1:]
         return ActionChunk(observation_time_s=window.time_s, times_s=times_s, parts=self._codec.decode(actions),
-                           stage=stage, stage_probabilities=probabilities)
+                           stage=stage, stage_probabilities=probabilities, monitor=monitor)
+
+    @torch.inference_mode()
+    def features(self, window: ObservationWindow) -> torch.Tensor:
+        """(F,) what the encoder makes of the newest observation."""
+        self._check(window)
+        batch = make_batch(window, self.config.observations, self._device, self._blind)
+        return self.network.encoder(batch, None)[0, -1].float()
 
     def _horizon_s(self, window: ObservationWindow) -> NDArray[np.float64]:
         """(T,) when each element of the horizon is to be reached: t0 + (i - To + 2) dt."""
@@ -221,7 +240,7 @@ class CheckpointPolicy:
         parts = parts_at(running.chunk, times_s, poses)
         outer = np.concatenate([parts[part.name] for part in self.task.action], axis=1)
         weights = kept_weights(times_s, running.chunk, running.frozen_until_s)
-        return self._network.prefix(_tensor(self._codec.encode(outer), self._device),
+        return self.network.prefix(_tensor(self._codec.encode(outer), self._device),
                                     _tensor(weights.astype(np.float32), self._device), batch)
 
     def _check(self, window: ObservationWindow) -> None:

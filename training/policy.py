@@ -120,14 +120,15 @@ class DiffusionPolicy(nn.Module):
 
     @torch.no_grad()
     def sample(self, batch: Batch, generator: torch.Generator, guidance_weight: float = 1.0,
-               prefix: Prefix | None = None) -> Tensor:
+               prefix: Prefix | None = None, condition: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """From noise of the generator (on its device) to actions (B, T, Da) in the data's units.
 
         A mass in the batch is asked for with guidance_weight: 0 ignores it, 1 is the conditional answer. A prefix, from
-        `prefix`, holds a part of the actions.
+        `prefix`, holds a part of the actions. A condition, where it is known already, may have more rows than a batch
+        of one: so many samples of one observation are drawn.
         """
-        observed, extra = self.condition(batch)
-        noise = torch.randn((batch.size, self.horizon, self.action_width), generator=generator,
+        observed, extra = self.condition(batch) if condition is None else condition
+        noise = torch.randn((len(observed), self.horizon, self.action_width), generator=generator,
                             device=generator.device).to(observed.device)
 
         def denoise(sample: Tensor, steps: Tensor, extra: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class DiffusionPolicy(nn.Module):
 
         nothing = extra
         if self.mass is not None:
-            nothing = torch.cat([extra[:, :self.n_stages], self.mass.nothing(batch.size)], dim=-1)
+            nothing = torch.cat([extra[:, :self.n_stages], self.mass.nothing(len(observed))], dim=-1)
         asked = batch.mass_g is not None and self.mass is not None
         network = guided(denoise, extra, nothing, guidance_weight if asked else 1.0)
         n_samples = self._config.diffusion.sample_steps

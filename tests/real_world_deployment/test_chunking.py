@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,33 +18,26 @@ from real_world_deployment.config import DeploymentConfig
 Array = NDArray[np.float64]
 
 
-def loop_bench() -> Any:
-    """The module whose bench has loop, arm and sensors in lockstep; tests are no package that could import it."""
-    spec = importlib.util.spec_from_file_location("loop_bench", Path(__file__).with_name("test_deployment_loop.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["loop_bench"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+class SwayingPolicy:
+    """Goes down at 4 cm/s and to the left or right in turn at 6 cm/s; continues a running chunk if handed one."""
 
-
-BENCH = loop_bench()
-Bench, DownwardPolicy = BENCH.Bench, BENCH.DownwardPolicy
-
-
-class SwayingPolicy(DownwardPolicy):
-    """Turns to the left and to the right in turn, 6 cm/s; continues a running chunk where it is handed one."""
+    n_obs_steps = 2
+    observation_keys = ("eef", "camera_1")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.questions: list[float] = []
         self.handed: list[RunningChunk] = []
 
+    def reset(self, seed: int) -> None:
+        """Nothing to forget."""
+
     def predict(self, window: ObservationWindow) -> ActionChunk:
-        chunk = super().predict(window)
+        self.questions.append(window.decision_time_s)
         side = 1.0 if len(self.questions) % 2 else -1.0
-        chunk.parts["pose"][:, 1] += side * 0.006 * np.arange(1, 16)
-        return chunk
+        target = np.tile(window.streams["eef"][-1], (15, 1))
+        target[:, 1] += side * 0.006 * np.arange(1, 16)
+        target[:, 2] -= 0.004 * np.arange(1, 16)
+        return ActionChunk(window.time_s, window.time_s + 0.1 * np.arange(1, 16), {"pose": target})
 
     def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
         self.handed.append(running)
@@ -62,17 +50,30 @@ class SwayingPolicy(DownwardPolicy):
         return ActionChunk(window.time_s, times, {"pose": pose})
 
 
+class PlainPolicy:
+    """Knows nothing of running chunks."""
+
+    n_obs_steps = 1
+    observation_keys = ("eef",)
+
+    def reset(self, seed: int) -> None:
+        """Nothing to forget."""
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        return chunk(window.time_s)
+
+
 def chunk(time_s: float) -> ActionChunk:
     """Fifteen targets from one period later on."""
     return ActionChunk(time_s, time_s + 0.1 * np.arange(1, 16), {"pose": np.tile([0.5, 0, 0.3, 1, 0, 0, 0], (15, 1))})
 
 
 def test_the_running_chunk_is_handed_with_the_delay_that_is_expected(task: TaskConfig, chain: KinematicChain,
-                                                                     home_rad: Array) -> None:
+                                                                     home_rad: Array, loop_bench) -> None:
     """From the second question on: the chunk in force, frozen up to the first instant that an answer can change."""
     policy = SwayingPolicy()
     config = DeploymentConfig(chunking="real_time", latency_s=0.3)
-    bench = Bench(task, chain, policy, home_rad, config)
+    bench = loop_bench.Bench(task, chain, policy, home_rad, config)
     bench.loop.start(0)
     bench.run(3.0)
     assert len(policy.handed) == len(policy.questions) - 1 >= 5
@@ -84,10 +85,11 @@ def test_the_running_chunk_is_handed_with_the_delay_that_is_expected(task: TaskC
 
 
 @pytest.mark.parametrize("chunking", ["replace", "ensemble"])
-def test_other_ways_hand_nothing(task: TaskConfig, chain: KinematicChain, home_rad: Array, chunking: Chunking) -> None:
+def test_other_ways_hand_nothing(task: TaskConfig, chain: KinematicChain, home_rad: Array, chunking: Chunking,
+                                loop_bench) -> None:
     """A policy that could continue is asked plainly."""
     policy = SwayingPolicy()
-    bench = Bench(task, chain, policy, home_rad, DeploymentConfig(chunking=chunking))
+    bench = loop_bench.Bench(task, chain, policy, home_rad, DeploymentConfig(chunking=chunking))
     bench.loop.start(0)
     bench.run(1.5)
     assert policy.handed == []
@@ -95,11 +97,12 @@ def test_other_ways_hand_nothing(task: TaskConfig, chain: KinematicChain, home_r
     bench.assert_no_reflex()
 
 
-def test_an_average_sways_less_than_a_replacement(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+def test_an_average_sways_less_than_a_replacement(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                                  loop_bench) -> None:
     """The chunks pull to the left and to the right in turn; their average goes nearly straight."""
     swing = {}
     for chunking in ("replace", "ensemble"):
-        bench = Bench(task, chain, SwayingPolicy(), home_rad, DeploymentConfig(chunking=chunking, replan_ticks=4))
+        bench = loop_bench.Bench(task, chain, SwayingPolicy(), home_rad, DeploymentConfig(chunking=chunking))
         bench.loop.start(0)
         bench.run(4.0)
         q = np.concatenate(bench.arm.setpoints)[2000:]
@@ -131,8 +134,8 @@ def test_a_chunk_that_has_run_out_is_not_handed() -> None:
 
 def test_a_policy_that_cannot_continue_is_refused() -> None:
     """Before anything moves, with the alternatives; and so is a word that is no way."""
-    with pytest.raises(DeploymentError, match="DownwardPolicy cannot; choose replace or ensemble"):
-        ChunkJoiner("real_time", DownwardPolicy(), load_task("scoop"), 0.1, 0.0)
+    with pytest.raises(DeploymentError, match="PlainPolicy cannot; choose replace or ensemble"):
+        ChunkJoiner("real_time", PlainPolicy(), load_task("scoop"), 0.1, 0.0)
     assert chunking_from_text("ensemble") == "ensemble"
     with pytest.raises(DeploymentError, match="'rtc' is not one of replace, ensemble, real_time"):
         chunking_from_text("rtc")
