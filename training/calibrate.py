@@ -91,7 +91,7 @@ def episode_windows(buffer: ReplayBuffer, episode: int, policy: CheckpointPolicy
     period_s = policy.task.period_s
     for tick in range(steps.stop - steps.start):
         rows = np.arange(tick - policy.n_obs_steps + 1, tick + 1)
-        yield ObservationWindow(period_s * tick, period_s * rows, {
+        yield ObservationWindow(period_s * tick, period_s * rows.astype(np.float64), {
             key: value[np.maximum(rows, 0)] for key, value in streams.items()}), tick % every == 0
 
 
