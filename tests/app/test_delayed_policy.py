@@ -13,6 +13,7 @@ from app.delayed_policy import DelayedPolicy
 from app.eval_script import evaluate_by_task
 from app.evaluation_pusht import PushtSettings, evaluate_pusht
 from ladle.errors import ConfigError
+from ladle.replay_buffer import ReplayBufferWriter
 from training.checkpoint import open_checkpoint
 from training.env_runner import window_batch
 from training.inference import load_network
@@ -24,13 +25,18 @@ pytest.importorskip("gym_pusht")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two steps of a tiny policy."""
-    folder = tmp_path_factory.mktemp("pusht")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two steps of a tiny policy, on walks."""
+    folder, rng = tmp_path_factory.mktemp("pusht"), np.random.default_rng(0)
+    with ReplayBufferWriter(folder / "b.zarr", {}) as writer:
+        for _ in range(4):
+            walk = 250 + np.cumsum(rng.normal(0, 5, (30, 23)), axis=0).astype(np.float32)
+            writer.append_episode({"keypoint": walk[:, :18].reshape(30, 9, 2), "state": walk[:, 18:],
+                                   "action": walk[:, 18:20]})
     return run(["unet.down_dims=[16,32]", "unet.groups=4", "unet.step_embedding=16", "training.batch_size=8",
                 "training.threads=1", "training.precision=float32", "training.max_steps=2", "training.val_ratio=0.0",
-                "diffusion.sample_steps=2", f"task.dataset_path={shared_data / 'pusht_cchi_v7_replay.zarr'}",
-                f"training.output_dir={folder}"], "pusht_lowdim")
+                "diffusion.sample_steps=2", f"task.dataset_path={folder / 'b.zarr'}",
+                f"training.output_dir={folder / 'run'}"], "pusht_lowdim")
 
 
 @pytest.fixture(scope="module")
