@@ -29,7 +29,7 @@ def moving_square(seed: int) -> dict[str, NDArray]:
     """The arm goes down and up, and a bright square shows how far."""
     rng = np.random.default_rng(seed)
     phase = np.linspace(0, 2 * np.pi, TICKS)
-    images = 60 + rng.normal(0, 4, (TICKS, 120, 240, 3))
+    images = rng.integers(54, 67, (TICKS, 120, 240, 3), np.uint8)
     for image, now in zip(images, phase, strict=True):
         column = round(100 + 40 * np.cos(now))
         image[50:80, column:column + 30] += 120
@@ -37,7 +37,7 @@ def moving_square(seed: int) -> dict[str, NDArray]:
     eef[:, :3] = rng.uniform(-0.02, 0.02, 3) + np.array([0.45, 0.0, 0.3])
     eef[:, 2] += 0.1 * np.cos(phase)
     eef[:, 3] = 1.0
-    return {"camera_1": images.clip(0, 255).astype(np.uint8), "eef": eef,
+    return {"camera_1": images, "eef": eef,
             "action": np.concatenate([eef[1:], eef[-1:]])}
 
 
