@@ -40,6 +40,14 @@ class ControllerName(str, Enum):
     RUCKIG = "ruckig"
 
 
+class ChunkingName(str, Enum):
+    """What becomes of the running chunk when the next one comes."""
+
+    REPLACE = "replace"
+    ENSEMBLE = "ensemble"
+    REAL_TIME = "real_time"
+
+
 class RobotName(str, Enum):
     """Whether the arm is simulated."""
 
@@ -183,6 +191,9 @@ def evaluate(
     dataset: Annotated[Path | None, typer.Option(help="Episodes for the replay policy.")] = None,
     output: Annotated[Path, typer.Option(help="Where eval_log.json and the videos go.")] = Path("eval_output"),
     seed: Annotated[int, typer.Option(help="Seed of the policy's noise.")] = 0,
+    chunking: Annotated[ChunkingName, typer.Option(help="How a chunk meets the running one.")] = ChunkingName.REPLACE,
+    latency: Annotated[float | None, typer.Option(
+        min=0.0, help="Seconds from a decision to its chunk: 0.1, or 0 of Push-T.")] = None,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
     target_masses: Annotated[str | None, typer.Option(help="Ask for each in turn, as 1.5,2.5,3.5.")] = None,
     guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
@@ -191,11 +202,17 @@ def evaluate(
     from app.evaluation import evaluate as run
     from app.mass_options import mass_wish
     from app.runners import PUSHT
+    from ladle_bringup.description import BringupSettings
+    from real_world_deployment.chunking import chunking_from_text
     from training.checkpoint import open_checkpoint
 
     guidance, wishes = mass_wish(checkpoint, target_mass_g, target_masses, guidance_weight, controls=controls)
     if wishes:
         from app.evaluation import evaluate_masses
+        from ladle.errors import ConfigError
+
+        if latency is not None or chunking is not ChunkingName.REPLACE:
+            raise ConfigError("--target-masses is measured as published; leave --latency and --chunking out")
 
         made = evaluate_masses(checkpoint, wishes, scenes=scenes or 10, first_scene=first_scene or 0,
                                controller=controller.value, output=output, seed=seed)
@@ -204,10 +221,12 @@ def evaluate(
     if open_checkpoint(checkpoint, "policy").task.name == PUSHT:
         from app.eval_script import evaluate_by_task
 
-        typer.echo(evaluate_by_task(checkpoint, output, episodes=scenes, first_seed=first_scene, seed=seed))
+        typer.echo(evaluate_by_task(checkpoint, output, episodes=scenes, first_seed=first_scene, seed=seed,
+                                    chunking=chunking_from_text(chunking.value), latency_s=latency))
         return
     found = run(checkpoint, scenes=scenes or 10, first_scene=first_scene or 0, controller=controller.value,
-                controls=controls, dataset=dataset, output=output, seed=seed, guidance=guidance)
+                controls=controls, dataset=dataset, output=output, seed=seed, guidance=guidance,
+                chunking=chunking.value, latency_s=BringupSettings.latency_s if latency is None else latency)
     for name, evaluation in found.items():
         typer.echo(f"{name:<10} {sum(evaluation.successes)} of {len(evaluation.successes)} scenes; {output}")
 

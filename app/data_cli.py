@@ -96,3 +96,19 @@ def repair(
         typer.echo(f"{dataset}: nothing to repair")
     if repairs.left:
         raise typer.Exit(USER_ERROR_EXIT_CODE)
+
+
+@data_app.command()
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder or run folder of a policy.")],
+    dataset: Annotated[Path, typer.Option(help="The replay buffer that it was trained on.")],
+    decision_ticks: Annotated[int, typer.Option(min=1, help="Ticks between two decisions, as in deployment.")] = 4,
+    device: Annotated[str, typer.Option(help="Where the network runs.")] = "cpu",
+) -> None:
+    """Give a policy a monitor that tells observations unlike the demonstrations, from its held-out episodes."""
+    from training.calibrate import CalibrationSettings
+    from training.calibrate import calibrate as run
+
+    found = run(checkpoint, dataset, CalibrationSettings(decision_ticks=decision_ticks, device=device))
+    for name, (slow, hold) in found["limits"].items():
+        typer.echo(f"{name:<13} slow above {slow:.4g}, hold above {hold:.4g}")

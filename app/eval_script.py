@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ladle.errors import DeploymentError
 from ladle.script import run_script
+from real_world_deployment.chunking import Chunking
 from training.checkpoint import open_checkpoint
 
 log = logging.getLogger("ladle.eval")
@@ -43,16 +44,19 @@ def evaluate_from_arguments(argv: Sequence[str]) -> None:
 
 def evaluate_by_task(checkpoint: Path, output: Path, *, device: str = "cpu", episodes: int | None = None,
                      first_seed: int | None = None, sample_steps: int | None = None, seed: int = 0,
-                     film_all: bool = False) -> str:
+                     film_all: bool = False, chunking: Chunking = "replace",
+                     latency_s: float | None = None) -> str:
     """Evaluate where the checkpoint's task is at home; a line for the user."""
     from app.runners import PUSHT
 
     if open_checkpoint(checkpoint, "policy").task.name == PUSHT:
         from app.evaluation_pusht import FIRST_SEED, PushtSettings, evaluate_pusht, one_line
+        from app.pusht import RATE_HZ
 
         settings = PushtSettings(
             episodes=episodes or PushtSettings.episodes, first_seed=FIRST_SEED if first_seed is None else first_seed,
             seed=seed, device=device, sample_steps=sample_steps,
+            chunking=chunking, delay=round((latency_s or 0.0) * RATE_HZ),
             videos=(episodes or PushtSettings.episodes) if film_all else PushtSettings.videos)
         return one_line(evaluate_pusht(checkpoint, output, settings), output)
     from app.evaluation import evaluate

@@ -67,11 +67,14 @@ def evaluate(
     checkpoint: Path, *, scenes: int = 10, first_scene: int = 0, controller: str = "jtc", controls: bool = False,
     dataset: Path | None = None, output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
     video: bool = True, home: bool = True, guidance: Guidance | None = None, keep: bool = False,
+    chunking: str = BringupSettings.chunking, latency_s: float = BringupSettings.latency_s,
 ) -> dict[str, Evaluation]:
     """Run a checkpoint, and on request the controls, over evaluation scenes first_scene, first_scene + 1, ...
 
     guidance is the mass that the checkpoint, also the blind one, is asked for; a success is then within 0.75 g of it.
-    With keep, a policy whose scenes were run to the end with the same settings before is not run again.
+    With keep, a policy whose scenes were run to the end with the same settings before is not run again. latency_s is
+    from a decision to its chunk, in simulation time; chunking, how the chunk then meets the running one, is for the
+    checkpoint and the blind.
 
     Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, run/, logs/}; `ladle replay`
     reads run/.
@@ -89,17 +92,18 @@ def evaluate(
         raise DeploymentError("the replay control needs recorded episodes; pass --dataset <folder of episodes>")
     base = BringupSettings(
         task=task, checkpoint=str(checkpoint.absolute()), controller=controller, lockstep=True, split="eval",
-        seed0=first_scene, scenes=scenes, seed=seed, video=video, home=home,
+        seed0=first_scene, scenes=scenes, seed=seed, video=video, home=home, latency_s=latency_s,
         episodes=str(dataset.absolute()) if dataset else "")
     found: dict[str, Evaluation] = {}
     for policy in ("checkpoint", "blind", "replay") if controls else ("checkpoint",):
         # The controls need no film: a third camera doubles the drawing.
         settings = replace(base, policy=policy, video=video and policy == "checkpoint")
         if policy != "replay":
-            settings = guided(settings, guidance)
+            settings = replace(guided(settings, guidance), chunking=chunking)
         found[policy] = evaluate_settings(settings, output / policy, keep=keep)
         log.info("%s with the %s: %d of %d scenes", policy, controller, sum(found[policy].successes), scenes)
-    _write_log(output / LOG_FILE, base, found, {} if guidance is None else {"guidance": asdict(guidance)})
+    told = {} if guidance is None else {"guidance": asdict(guidance)}
+    _write_log(output / LOG_FILE, replace(base, chunking=chunking), found, told)
     return found
 
 
@@ -202,7 +206,7 @@ def _write_log(path: Path, settings: BringupSettings, found: dict[str, Evaluatio
     content = {
         "checkpoint": settings.checkpoint, "controller": settings.controller, "split": settings.split,
         "first_scene": settings.seed0, "scenes": settings.scenes, "seed": settings.seed,
-        "latency_s": settings.latency_s, "home": settings.home, **more,
+        "latency_s": settings.latency_s, "chunking": settings.chunking, "home": settings.home, **more,
         "policies": {name: evaluation.as_json() for name, evaluation in found.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,16 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.delayed_policy import DelayedPolicy
 from app.pusht import RATE_HZ
 from app.runners import PushtRunner
 from ladle.atomic import replace_file
 from ladle.errors import CheckpointError
+from ladle.task import TaskConfig
 from read_sensors_utils.videos import VideoWriter
+from real_world_deployment.chunking import Chunking
+from real_world_deployment.config import DeploymentConfig
 from training.batch import usable_device
 from training.checkpoint import open_checkpoint
 from training.env_runner import NetworkPolicy, Rollouts
 from training.inference import load_network
 from training.loop import available_threads, threads
+from training.policy import DiffusionPolicy
 from training.schema import PolicyConfig
 
 log = logging.getLogger("ladle.eval")
@@ -43,6 +48,7 @@ class PushtSettings:
         seed: of the policy's noise.
         sample_steps: of the sampler; None takes those of the checkpoint.
         workers, n_threads: processes that step environments, and torch threads; 0 takes every core.
+        chunking: how a new chunk meets the running one, where the network takes `delay` steps to answer.
     """
 
     episodes: int = 50
@@ -54,6 +60,8 @@ class PushtSettings:
     sample_steps: int | None = None
     workers: int = 0
     n_threads: int = 0
+    chunking: Chunking = "replace"
+    delay: int = 0
 
 
 def evaluate_pusht(checkpoint: Path, output: Path, settings: PushtSettings) -> Rollouts:
@@ -69,7 +77,7 @@ def evaluate_pusht(checkpoint: Path, output: Path, settings: PushtSettings) -> R
         raise CheckpointError(f"checkpoint {opened.folder} reads a stage, and Push-T has none; take one that does not")
     if settings.sample_steps is not None:
         config = replace(config, diffusion=replace(config.diffusion, sample_steps=settings.sample_steps))
-    policy = NetworkPolicy(load_network(opened, config, settings.device), config, opened.task, settings.device)
+    policy = _policy(load_network(opened, config, settings.device), config, opened.task, settings)
     policy.reset(settings.seed)
     seeds = range(settings.first_seed, settings.first_seed + settings.episodes)
     results: dict[int, dict[str, Any]] = {}
@@ -92,6 +100,15 @@ def evaluate_pusht(checkpoint: Path, output: Path, settings: PushtSettings) -> R
     with replace_file(output / LOG_FILE) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
     return rollouts
+
+
+def _policy(network: DiffusionPolicy, config: PolicyConfig, task: TaskConfig,
+            settings: PushtSettings) -> NetworkPolicy | DelayedPolicy:
+    """As the paper evaluates; with a delay, or another chunking, asked as often as on the robot."""
+    if settings.chunking == "replace" and settings.delay == 0:
+        return NetworkPolicy(network, config, task, settings.device)
+    replan = max(DeploymentConfig().replan_ticks, settings.delay)
+    return DelayedPolicy(network, config, task, settings.device, settings.chunking, settings.delay, replan)
 
 
 def summary(rollouts: Rollouts) -> dict[str, Any]:

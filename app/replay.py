@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from app.run_reading import RunEvent, run_events
 from ladle.errors import BagError
-from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.policy import ActionChunk, ObservationWindow, Policy, RunningChunk
 from ladle_nodes.policies import PolicyRecipe
-from real_world_deployment.policy_caller import WatchingPolicy
+from real_world_deployment.policy_caller import WatchingPolicy, answer_to
 from real_world_deployment.policy_messages import to_chunk, to_window
-from real_world_deployment.run_recorder import ASK, CHUNK, FAILED, INFO, OBSERVE, RESET
+from real_world_deployment.run_recorder import ASK, CHUNK, FAILED, INFO, OBSERVE, RESET, RUNNING
 
 Floats = NDArray[np.float64]
 
@@ -114,6 +114,7 @@ class _Replayer:
         self._policy = policy
         self._scene, self._tick = -1, -1
         self._asked: tuple[ObservationWindow, ActionChunk | str] | None = None
+        self._running: RunningChunk | None = None
 
     def take(self, event: RunEvent) -> None:
         """The next event."""
@@ -131,12 +132,15 @@ class _Replayer:
                     self._policy.observe(to_window(message, event.images))
                 except Exception:  # as in the run, whose next question is what counts
                     return
+        elif message.kind == RUNNING:
+            self._running = RunningChunk(to_chunk(message), message.values["frozen_until_s"])
         elif message.kind == ASK:
             self.finish()
             self._tick += 1
             window = to_window(message, event.images)
             try:
-                self._asked = window, self._policy.predict(window)
+                running, self._running = self._running, None
+                self._asked = window, answer_to(self._policy, window, running)
             except Exception as error:  # whatever a policy raises is one of its answers
                 self._asked = window, f"{type(error).__name__}: {error}"
         elif message.kind == CHUNK:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,15 @@ log = logging.getLogger(__name__)
 
 PUSHT = "pusht"
 SUCCESS = 1.0  # the score of a step whose coverage is above the threshold
+
+
+@runtime_checkable
+class RememberingPolicy(Protocol):
+    """A WindowPolicy that keeps something of each episode."""
+
+    def episodes(self, seeds: Sequence[int]) -> None:
+        """Whose windows come next, in their order."""
+        ...
 
 
 def make_runner(config: PolicyConfig, task: TaskConfig) -> EnvRunner:
@@ -60,6 +69,8 @@ class PushtRunner:
         with EpisodePool(self.seeds, self.streams, self.n_obs_steps, self.max_steps, self.workers,
                          self.filmed) as pool:
             while windows := pool.windows():
+                if isinstance(policy, RememberingPolicy):
+                    policy.episodes(list(windows))
                 chunks = policy(_stacked(list(windows.values())))["xy"]
                 pool.act(dict(zip(windows, chunks, strict=True)))
             results = pool.results()

@@ -47,6 +47,20 @@ class ObservationWindow:
 
 
 @dataclass(frozen=True)
+class MonitorScore:
+    """How unlike the demonstrations something is; 0 is like them.
+
+    Attributes:
+        value: what was found.
+        slow_above, hold_above: calibrated limits; beyond the second the robot had better not move.
+    """
+
+    value: float
+    slow_above: float
+    hold_above: float
+
+
+@dataclass(frozen=True)
 class ActionChunk:
     """Future targets with the instants at which they are to be reached.
 
@@ -58,6 +72,8 @@ class ActionChunk:
         stage: most likely stage of the newest observation after hysteresis, None without a classifier.
         stage_probabilities: (n_stages,) of the newest observation, calibrated: of the decisions made with 0.8, eight
             in ten are right. None without a classifier.
+        monitor: name of a score (spread, distance, disagreement) -> how far from the demonstrations the decision was
+            made. None where the policy has no calibrated monitor, or did not look this time.
     """
 
     observation_time_s: float
@@ -65,6 +81,7 @@ class ActionChunk:
     parts: Mapping[str, NDArray[np.float64]]
     stage: int | None = None
     stage_probabilities: NDArray[np.float64] | None = None
+    monitor: Mapping[str, MonitorScore] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.times_s)
@@ -80,6 +97,20 @@ class ActionChunk:
         if self.stage is None or self.stage_probabilities is None:
             return None
         return float(self.stage_probabilities[self.stage])
+
+
+@dataclass(frozen=True)
+class RunningChunk:
+    """What the robot executes while the next chunk is made.
+
+    Attributes:
+        chunk: with the instants of its own targets.
+        frozen_until_s: targets up to this instant will have been executed, or can no longer be changed, when the next
+            chunk can first be used: the time of the decision and the expected delay.
+    """
+
+    chunk: ActionChunk
+    frozen_until_s: float
 
 
 @dataclass(frozen=True)
@@ -146,4 +177,13 @@ class GuidedPolicy(Policy, Protocol):
         Raises:
             CheckpointError: the policy was not told the mass in its training.
         """
+        ...
+
+
+@runtime_checkable
+class ContinuingPolicy(Policy, Protocol):
+    """A policy whose next chunk can continue the one that is being executed (real-time chunking)."""
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        """As `predict`; what is frozen of the running chunk is kept, and the rest fits to it."""
         ...

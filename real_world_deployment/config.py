@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from real_world_deployment.chunking import Chunking
+
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -42,6 +44,8 @@ class DeploymentConfig:
         start_within_m, start_within_rad: how far from the home pose a run without homing may begin.
         hold_to_run_s: the arm moves only while a button was seen pressed within so long; None asks for no button.
         latency_s: from the decision to the instant at which its chunk may be used. Simulations keep to it exactly.
+        chunking: what becomes of the running chunk when the next one comes: replace; ensemble (the average of all that
+            speak of an instant); real_time (the policy samples the next one to continue it, see chunking.py).
         replan_ticks: the policy is asked at every n-th tick of the task.
         held_motion_s: how much of a chunk after the switch is kept, before the tail.
         tail_s: from the last kept way point to rest.
@@ -73,6 +77,7 @@ class DeploymentConfig:
     start_within_rad: Positive = 0.5
     hold_to_run_s: Positive | None = None
     latency_s: NotNegative = 0.1
+    chunking: Chunking = "replace"
     replan_ticks: Annotated[int, Field(ge=1)] = 4
     held_motion_s: Positive = 0.8
     tail_s: Positive = 0.5

@@ -18,16 +18,24 @@ from ladle.errors import DeploymentError, LadleError, MotionError, ObservationEr
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, ObservationWindow, Policy
 from ladle.task import TaskConfig
+from real_world_deployment.chunking import ChunkJoiner
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
 from real_world_deployment.observation import KEPT_S, ObservationBuffer
+from real_world_deployment.out_of_distribution import Caution, OutOfDistribution
 from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
 from real_world_deployment.receding import RecedingPlan
 from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.gate import StartGate
 from real_world_deployment.safety.hold_to_run import HoldToRun
-from real_world_deployment.safety.speed import check_memory, homing_share, stretched_chunk, stretched_config
+from real_world_deployment.safety.speed import (
+    check_chunking,
+    check_memory,
+    homing_share,
+    stretched_chunk,
+    stretched_config,
+)
 from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.splice import Splice, Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
@@ -81,6 +89,7 @@ class DeploymentLoop:
         last_chunk: the chunk that was used last.
         running: the plan in force; None before the first. The controller holds the next part of it and a way to rest.
         button: where reports of the hold-to-run button go; None in a run without one.
+        monitor: what the policy's scores say; its verdict has the share of the speed that is left.
     """
 
     def __init__(self, task: TaskConfig, policy: Policy, controller: Controller, chain: KinematicChain,
@@ -94,6 +103,7 @@ class DeploymentLoop:
         self._check_joints(task.name, task.joints.names, chain)
         self._policy, self._config = policy, config
         self._period_s = task.period_s / config.speed
+        check_chunking(config)
         check_memory(policy.n_obs_steps, self._period_s, KEPT_S)
         self._caller = SynchronousCaller(policy) if caller is None else caller
         self.observations = ObservationBuffer(task, chain) if observations is None else observations
@@ -104,6 +114,9 @@ class DeploymentLoop:
                                 self._homing.home_rad, self._period_s)
         self.button = None if config.hold_to_run_s is None else HoldToRun(config.hold_to_run_s)
         self._gate = StartGate(task, config, chain, limits, self.observations, controller)
+        self._joiner = ChunkJoiner(config.chunking, policy, task, config.latency_s,
+                                   config.switch_lead_s + config.tracking_delay_s)
+        self.monitor = OutOfDistribution()
         self._clear(0)
 
     @property
@@ -124,17 +137,23 @@ class DeploymentLoop:
 
     def stop(self, now_s: float, reason: str) -> None:
         """Come to rest as fast as the limits allow and stay there."""
-        if self.state in {LoopState.HOMING, LoopState.RUNNING} and self.running is not None:
-            running = self._receding.refresh(now_s) or self.running
-            try:
-                self._send(self._splicer.stop(running, now_s), now_s)
-            except MotionError as error:
-                log.warning("no shorter stop than the plan's own tail: %s", error)
+        if self.state in {LoopState.HOMING, LoopState.RUNNING}:
+            self._rest(now_s)
         self._enter(LoopState.STOPPED, reason)
 
     def forget(self) -> None:
         """Forget the plan in force, without braking: a new scene has put the arm elsewhere."""
         self._receding.clear()
+
+    def _rest(self, now_s: float) -> None:
+        """Brake, or let the plan in force end at rest where no shorter way is safe."""
+        running = self._receding.refresh(now_s) or self.running
+        if running is None:
+            return
+        try:
+            self._send(self._splicer.stop(running, now_s), now_s)
+        except MotionError as error:
+            log.warning("no shorter stop than the plan's own tail: %s", error)
 
     def is_at_rest(self, now_s: float) -> bool:
         """Whether the plan in force has ended."""
@@ -169,6 +188,8 @@ class DeploymentLoop:
         self._failures_in_a_row = self._homings = 0
         self._is_resting, self._resumed_s = False, -math.inf
         self._gate.clock = ClockWatch()
+        self._joiner.reset()
+        self.monitor.reset()
 
     def _is_held_back(self, now_s: float) -> bool:
         """Come to rest when the button is let go, and go on when it is pressed again; homing is planned anew."""
@@ -177,10 +198,7 @@ class DeploymentLoop:
                 self._is_resting, self._resumed_s, self._next_tick_s = False, now_s, now_s
             return False
         if not self._is_resting and self.running is not None and not self.is_at_rest(now_s):
-            try:
-                self._send(self._splicer.stop(self.running, now_s), now_s)
-            except MotionError as error:
-                log.warning("no shorter stop than the plan's own tail: %s", error)
+            self._rest(now_s)
         if self.state is LoopState.HOMING:
             self._homings = 0
             self._enter(LoopState.IDLE, "homing was interrupted")
@@ -241,7 +259,7 @@ class DeploymentLoop:
         if not is_due:
             self._watch(window, now_s)
             return
-        self._caller.ask(window)
+        self._caller.ask(window, self._joiner.running(now_s))
         self._asked_s = now_s
         self._ticks_to_question = self._config.replan_ticks - 1
         self.counts.decisions += 1
@@ -293,18 +311,34 @@ class DeploymentLoop:
             return
         if chunk is None:
             return
+        joined = self._joiner.joined(chunk, now_s - self._asked_s)
         self._asked_s, self._failures_in_a_row = None, 0
         assert self.running is not None
         if chunk.observation_time_s < self._resumed_s:
             return  # of before the pause: the arm has come to rest since
+        if self._must_hold(chunk, now_s):
+            return
         try:
-            splice = self._splicer.join(stretched_chunk(chunk, self._config.speed), self.running, now_s)
+            splice = self._splicer.join(stretched_chunk(joined, self._config.speed), self.running, now_s)
             self._send(splice, now_s)
         except MotionError as error:
             self.counts.refused += 1
             self._say(f"chunk refused: {error}")
             return
-        self.last_chunk, self.detail = chunk, MOVING
+        self._joiner.keep(chunk)
+        self.last_chunk, self.detail = joined, MOVING
+
+    def _must_hold(self, chunk: ActionChunk, now_s: float) -> bool:
+        """Whether what was seen is so unlike the demonstrations that the arm had better rest; then it comes to rest."""
+        held = self.monitor.verdict.caution is Caution.HOLD
+        verdict = self.monitor.update(chunk.monitor)
+        if verdict.caution is not Caution.HOLD:
+            return False
+        if not held:
+            self._rest(now_s)
+            self._joiner.reset()
+        self._say(f"held: {verdict.reason}")
+        return True
 
     def _count_failure(self, error: Exception, now_s: float) -> None:
         self.counts.policy_errors += 1

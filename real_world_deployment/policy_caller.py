@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
-from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk
 from real_world_deployment.latency import LatencyMonitor
 
 
@@ -18,6 +18,13 @@ class WatchingPolicy(Protocol):
     def observe(self, window: ObservationWindow) -> None:
         """Take in a tick at which no action is wanted."""
         ...
+
+
+def answer_to(policy: Policy, window: ObservationWindow, running: RunningChunk | None) -> ActionChunk:
+    """What a policy answers, continuing the running chunk where there is one and the policy can."""
+    if running is not None and isinstance(policy, ContinuingPolicy):
+        return policy.predict_next(window, running)
+    return policy.predict(window)
 
 
 class PolicyCaller(Protocol):
@@ -35,8 +42,8 @@ class PolicyCaller(Protocol):
         """
         ...
 
-    def ask(self, window: ObservationWindow) -> None:
-        """Put a question; only while none is open."""
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
+        """Put a question; only while none is open. With a running chunk the answer is to continue it."""
         ...
 
     def answer(self) -> ActionChunk | None:
@@ -57,12 +64,12 @@ class SynchronousCaller:
         if isinstance(self._policy, WatchingPolicy):
             self._policy.observe(window)
 
-    def ask(self, window: ObservationWindow) -> None:
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
         """Ask now and keep the answer, or what was raised."""
         self._future = Future()
         asked_s = self._clock_s()
         try:
-            self._future.set_result(self._policy.predict(window))
+            self._future.set_result(answer_to(self._policy, window, running))
             self.latency.add(self._clock_s() - asked_s)
         except Exception as error:  # whatever a policy raises is raised where the answer is fetched
             self._future.set_exception(error)
@@ -94,10 +101,10 @@ class ThreadedCaller:
         for future in done:
             future.result()
 
-    def ask(self, window: ObservationWindow) -> None:
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
         """Start the prediction."""
         self._asked_s = self._clock_s()
-        self._future = self._executor.submit(self._policy.predict, window)
+        self._future = self._executor.submit(answer_to, self._policy, window, running)
 
     def answer(self) -> ActionChunk | None:
         """The prediction when it is done."""

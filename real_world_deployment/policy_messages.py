@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ladle.policy import ActionChunk, ObservationWindow
+from ladle.policy import ActionChunk, MonitorScore, ObservationWindow
 from real_world_deployment.array_message import ArrayMessage
 
 TIMES = "times_s"
@@ -39,11 +39,16 @@ def chunk_message(kind: str, chunk: ActionChunk, **more: Any) -> ArrayMessage:
     arrays.update({PART + name: part for name, part in chunk.parts.items()})
     if chunk.stage_probabilities is not None:
         arrays[PROBABILITIES] = chunk.stage_probabilities
-    return ArrayMessage(kind, {"observation_time_s": chunk.observation_time_s, "stage": chunk.stage, **more}, arrays)
+    monitor = None if chunk.monitor is None else {
+        name: [score.value, score.slow_above, score.hold_above] for name, score in chunk.monitor.items()}
+    values = {"observation_time_s": chunk.observation_time_s, "stage": chunk.stage, "monitor": monitor, **more}
+    return ArrayMessage(kind, values, arrays)
 
 
 def to_chunk(message: ArrayMessage) -> ActionChunk:
     """The inverse."""
     parts = {name.removeprefix(PART): array for name, array in message.arrays.items() if name.startswith(PART)}
+    scores = message.values["monitor"]
+    monitor = None if scores is None else {name: MonitorScore(*numbers) for name, numbers in scores.items()}
     return ActionChunk(message.values["observation_time_s"], message.arrays[TIMES], parts, message.values["stage"],
-                       message.arrays.get(PROBABILITIES))
+                       message.arrays.get(PROBABILITIES), monitor)

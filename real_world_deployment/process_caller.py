@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import DeploymentError, PolicyGoneError
-from ladle.policy import ActionChunk, ObservationWindow
+from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingWriter
 from real_world_deployment.latency import LatencyMonitor
@@ -101,8 +101,9 @@ class ProcessCaller:
         if error is not None:
             raise error
 
-    def ask(self, window: ObservationWindow) -> None:
-        """Put a question."""
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
+        """Put a question. A running chunk never comes: this is no policy that can continue one."""
+        assert running is None
         self._questions += 1
         self._open, self._answer, self._asked_s = self._questions, None, self._clock_s()
         self._put(ASK, window)

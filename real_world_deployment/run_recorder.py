@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.latency import LatencyMonitor
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 CAPACITY = 1000  # events; a second of 1 kHz joints, or what a disk that sleeps for a moment leaves waiting
 CLOSE_S = 30.0
 
-INFO, RESET, ASK, OBSERVE, CHUNK, FAILED, STATE, END = (
-    "info", "reset", "ask", "observe", "chunk", "failed", "state", "end")
+INFO, RESET, RUNNING, ASK, OBSERVE, CHUNK, FAILED, STATE, END = (
+    "info", "reset", "running", "ask", "observe", "chunk", "failed", "state", "end")
 
 Job = Callable[[RunFile], None]
 
@@ -142,6 +142,18 @@ class RecordedPolicy:
         return self._policy.predict(window)
 
 
+class RecordedContinuingPolicy(RecordedPolicy):
+    """The same of one that can continue a running chunk."""
+
+    def __init__(self, policy: ContinuingPolicy, recorder: RunRecorder) -> None:
+        super().__init__(policy, recorder)
+        self._continuing = policy
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        """Ask at once; the caller is what is taken down."""
+        return self._continuing.predict_next(window, running)
+
+
 class RecordedCaller:
     """A caller whose questions and answers are taken down.
 
@@ -163,11 +175,14 @@ class RecordedCaller:
         self._recorder.window(OBSERVE, window)
         self._caller.observe(window)
 
-    def ask(self, window: ObservationWindow) -> None:
+    def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
         """Put a question."""
-        self._recorder.window(ASK, window)
         self._asked_s = window.decision_time_s
-        self._caller.ask(window)
+        if running is not None:
+            self._recorder.note(self._asked_s, chunk_message(RUNNING, running.chunk,
+                                                             frozen_until_s=running.frozen_until_s))
+        self._recorder.window(ASK, window)
+        self._caller.ask(window, running)
 
     def answer(self) -> ActionChunk | None:
         """The answer, once."""

@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ladle.chunks import kept_weights, parts_at
 from ladle.errors import CheckpointError, ObservationError
 from ladle.hysteresis import StageFilter
-from ladle.policy import ActionChunk, Guidance, ObservationWindow
+from ladle.policy import ActionChunk, Guidance, ObservationWindow, RunningChunk
 from ladle.task import TaskConfig
 from training.batch import Batch, usable_device
 from training.checkpoint import EMA, Checkpoint, open_checkpoint
 from training.classifier_loading import load_classifier, refuse_other_stages
 from training.features import ActionCodec, low_dim_features, network_frames
+from training.inpainting import Prefix
+from training.monitor import Monitor, open_monitor
 from training.policy import DiffusionPolicy, StageClassifier
 from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
 
@@ -32,6 +35,7 @@ def load_policy(
     task: TaskConfig | None = None,
     blind: bool = False,
     guidance: Guidance | None = None,
+    monitored: bool = True,
 ) -> CheckpointPolicy:
     """Build a policy from its checkpoint folder or run folder.
 
@@ -41,6 +45,7 @@ def load_policy(
         task: what the robot is set up for; a checkpoint for something else is refused.
         blind: see black images only (the control experiment).
         guidance: a mass to ask for; can be changed later with `guide`.
+        monitored: whether chunks carry the scores of the monitor beside the checkpoint, where there is one.
 
     Raises:
         CheckpointError: damaged, of another kind, for another task, or not trained with the mass that is asked for.
@@ -61,6 +66,8 @@ def load_policy(
         stages = StageEstimator.from_checkpoint(source, trained_for, device)
     policy = CheckpointPolicy(network, config, trained_for, stages, device, blind)
     policy.guide(guidance)
+    if monitored:
+        policy.monitor = open_monitor(opened, network, config.n_obs_steps, device)
     return policy
 
 
@@ -132,12 +139,14 @@ class StageEstimator:
 
 
 class CheckpointPolicy:
-    """Satisfies `ladle.policy.Policy` and `GuidedPolicy`.
+    """Satisfies `ladle.policy.Policy`, `GuidedPolicy` and `ContinuingPolicy`.
 
     Attributes:
         task: what it was trained for.
         n_obs_steps, n_action_steps, horizon: To, Ta and T of its training.
         observation_keys: streams that it and its classifier read.
+        network: what samples.
+        monitor: scores each decision; None for none.
     """
 
     def __init__(self, network: DiffusionPolicy, config: PolicyConfig, task: TaskConfig,
@@ -146,7 +155,8 @@ class CheckpointPolicy:
         self.n_obs_steps, self.n_action_steps, self.horizon = config.n_obs_steps, config.n_action_steps, config.horizon
         sections = [config.observations, *([stages.observations] if stages else [])]
         self.observation_keys = tuple(sorted({key for section in sections for key in section.keys}))
-        self._network, self._stages, self._device, self._blind = network, stages, device, blind
+        self.network, self._stages, self._device, self._blind = network, stages, device, blind
+        self.monitor: Monitor | None = None
         self._codec = ActionCodec(task)
         self._generator = torch.Generator().manual_seed(0)
         self._guidance: Guidance | None = None
@@ -157,7 +167,7 @@ class CheckpointPolicy:
         Raises:
             CheckpointError: the policy was not told the mass in its training.
         """
-        if guidance is not None and self._network.mass is None:
+        if guidance is not None and self.network.mass is None:
             raise CheckpointError(f"a mass of {guidance.target_mass_g:g} g is asked of a policy that was trained "
                                   "without the mass; train one with mass.condition=true, or ask for none")
         self._guidance = guidance
@@ -165,6 +175,8 @@ class CheckpointPolicy:
     def reset(self, seed: int) -> None:
         """Forget the last episode; the noise of the next one comes from the seed."""
         self._generator.manual_seed(seed)
+        if self.monitor is not None:
+            self.monitor.reset(seed)
         if self._stages is not None:
             self._stages.reset()
 
@@ -175,7 +187,6 @@ class CheckpointPolicy:
         if self._stages is not None:
             self._stages.update(window, self._blind)
 
-    @torch.inference_mode()
     def predict(self, window: ObservationWindow) -> ActionChunk:
         """Targets from t0 + dt to the horizon's end, T - To + 1 of them; the first n_action_steps are meant to be
         executed.
@@ -183,17 +194,54 @@ class CheckpointPolicy:
         Raises:
             ObservationError: a stream is missing or has another shape than in training.
         """
+        return self._predict(window, None)
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        """As `predict`, with what is frozen of the running chunk kept and the rest inpainted (real-time chunking).
+
+        Raises:
+            ObservationError: a stream is missing or has another shape than in training.
+        """
+        return self._predict(window, running)
+
+    @torch.inference_mode()
+    def _predict(self, window: ObservationWindow, running: RunningChunk | None) -> ActionChunk:
         self._check(window)
         stage, probabilities = self._stages.update(window, self._blind) if self._stages else (None, None)
         batch = make_batch(window, self.config.observations, self._device, self._blind, stage)
         if self._guidance is not None:
             batch = replace(batch, mass_g=torch.tensor([self._guidance.target_mass_g], device=self._device))
         weight = self._guidance.weight if self._guidance else 1.0
-        sampled = self._network.sample(batch, self._generator, weight)
+        prefix = None if running is None else self._prefix(window, batch, running)
+        condition = self.network.condition(batch)
+        sampled = self.network.sample(batch, self._generator, weight, prefix, condition)
+        monitor = None if self.monitor is None else self.monitor.scores(window.time_s, batch, condition, weight)
         actions = sampled[0, self.n_obs_steps - 1:].cpu().numpy()
-        times_s = window.time_s + self.task.period_s * np.arange(1, len(actions) + 1, dtype=np.float64)
+        times_s = self._horizon_s(window)[self.n_obs_steps - 1:]
         return ActionChunk(observation_time_s=window.time_s, times_s=times_s, parts=self._codec.decode(actions),
-                           stage=stage, stage_probabilities=probabilities)
+                           stage=stage, stage_probabilities=probabilities, monitor=monitor)
+
+    @torch.inference_mode()
+    def features(self, window: ObservationWindow) -> torch.Tensor:
+        """(F,) what the encoder makes of the newest observation."""
+        self._check(window)
+        batch = make_batch(window, self.config.observations, self._device, self._blind)
+        return self.network.encoder(batch, None)[0, -1].float()
+
+    def _horizon_s(self, window: ObservationWindow) -> NDArray[np.float64]:
+        """(T,) when each element of the horizon is to be reached: t0 + (i - To + 2) dt."""
+        ticks = np.arange(self.horizon, dtype=np.float64) - self.n_obs_steps + 2
+        return window.time_s + self.task.period_s * ticks
+
+    def _prefix(self, window: ObservationWindow, batch: Batch, running: RunningChunk) -> Prefix:
+        """The running chunk at the instants of the new horizon, those already past included."""
+        times_s = self._horizon_s(window)
+        poses = [part.name for part in self.task.action if part.kind == "pose"]
+        parts = parts_at(running.chunk, times_s, poses)
+        outer = np.concatenate([parts[part.name] for part in self.task.action], axis=1)
+        weights = kept_weights(times_s, running.chunk, running.frozen_until_s)
+        return self.network.prefix(_tensor(self._codec.encode(outer), self._device),
+                                    _tensor(weights.astype(np.float32), self._device), batch)
 
     def _check(self, window: ObservationWindow) -> None:
         if len(window.observation_times_s) != self.n_obs_steps:

@@ -18,6 +18,7 @@ from training.batch import Batch
 from training.diffusion import NoiseSchedule
 from training.features import ActionCodec
 from training.guidance import MassCondition, guided
+from training.inpainting import Prefix
 from training.models.classifier import StageHead
 from training.models.transformer import TransformerDenoiser
 from training.models.unet1d import ConditionalUnet1d
@@ -118,13 +119,16 @@ class DiffusionPolicy(nn.Module):
         return self.unet(actions, steps, torch.cat([observed.flatten(1), extra], dim=-1))
 
     @torch.no_grad()
-    def sample(self, batch: Batch, generator: torch.Generator, guidance_weight: float = 1.0) -> Tensor:
+    def sample(self, batch: Batch, generator: torch.Generator, guidance_weight: float = 1.0,
+               prefix: Prefix | None = None, condition: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """From noise of the generator (on its device) to actions (B, T, Da) in the data's units.
 
-        A mass in the batch is asked for with guidance_weight: 0 ignores it, 1 is the conditional answer.
+        A mass in the batch is asked for with guidance_weight: 0 ignores it, 1 is the conditional answer. A prefix, from
+        `prefix`, holds a part of the actions. A condition, where it is known already, may have more rows than a batch
+        of one: so many samples of one observation are drawn.
         """
-        observed, extra = self.condition(batch)
-        noise = torch.randn((batch.size, self.horizon, self.action_width), generator=generator,
+        observed, extra = self.condition(batch) if condition is None else condition
+        noise = torch.randn((len(observed), self.horizon, self.action_width), generator=generator,
                             device=generator.device).to(observed.device)
 
         def denoise(sample: Tensor, steps: Tensor, extra: Tensor) -> Tensor:
@@ -133,15 +137,22 @@ class DiffusionPolicy(nn.Module):
 
         nothing = extra
         if self.mass is not None:
-            nothing = torch.cat([extra[:, :self.n_stages], self.mass.nothing(batch.size)], dim=-1)
+            nothing = torch.cat([extra[:, :self.n_stages], self.mass.nothing(len(observed))], dim=-1)
         asked = batch.mass_g is not None and self.mass is not None
         network = guided(denoise, extra, nothing, guidance_weight if asked else 1.0)
         n_samples = self._config.diffusion.sample_steps
         if self._config.diffusion.sampler == "ddpm":
-            clean = self.schedule.ddpm(network, noise, n_samples, generator)
+            clean = self.schedule.ddpm(network, noise, n_samples, generator, prefix)
         else:
-            clean = self.schedule.ddim(network, noise, n_samples)
+            clean = self.schedule.ddim(network, noise, n_samples, prefix, generator)
         return self.relative.absolute(self.action_normalizer.unnormalize(clean), batch.low_dim)
+
+    def prefix(self, actions: Tensor, weights: Tensor, batch: Batch) -> Prefix:
+        """What is known of the actions (B, T, Da) in the data's units, with weights (B, T), as the sampler takes it.
+
+        It goes the way of the training targets: relative to what the batch observes, then normalised.
+        """
+        return Prefix(self.normalized(actions, batch), weights[..., None])
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """What the optimiser is given: a transformer decays its matrices only, at a rate of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from real_world_deployment.run_recorder import RecordedCaller, RecordedPolicy, R
 
 START_NS = 1_700_000_000 * 10**9
 RECIPE = PolicyRecipe("hold", "scoop")
+SOME_BYTES = 1_200_000  # of 60 frames of 86 kB each
 
 
 def window(tick: int) -> ObservationWindow:
@@ -66,6 +68,8 @@ def record(folder: Path, scenes: int = 2, ticks: int = 8, shift_m: float = 0.0, 
 
 if __name__ == "__main__":
     record(Path(sys.argv[1]), scenes=1, ticks=60)
+    while (Path(sys.argv[1]) / "run.mcap").stat().st_size < SOME_BYTES:
+        time.sleep(0.01)  # the recording's own thread writes
     sys.stdout.write("recorded\n")
     sys.stdout.flush()
     sys.stdin.read()

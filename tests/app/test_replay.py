@@ -17,9 +17,11 @@ from app.inspection import inspect
 from app.replay import compare, replay
 from app.run_reading import measured_and_sent, run_events
 from ladle.errors import BagError
-from ladle.policy import ActionChunk
+from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, RunningChunk
 from real_world_deployment.array_message import ArrayMessage
-from real_world_deployment.run_recorder import ASK, RunRecorder
+from real_world_deployment.policy_caller import SynchronousCaller
+from real_world_deployment.policy_messages import to_chunk
+from real_world_deployment.run_recorder import ASK, RecordedCaller, RecordedContinuingPolicy, RunRecorder
 
 sys.path.insert(0, str(Path(__file__).parent))
 from run_of_hold import RECIPE, START_NS, record, window
@@ -76,6 +78,40 @@ def test_a_run_that_was_killed_is_replayed_as_far_as_it_was_written(tmp_path: Pa
     found = replay(tmp_path / "run")
     assert 5 <= len(found.decisions) <= 30
     assert found.different == []
+
+
+class Continuing:
+    """Answers with the chunk that is running, so that whoever forgets to hand it on is found out."""
+
+    n_obs_steps, observation_keys = 1, ("eef", "camera_1")
+
+    def reset(self, seed: int) -> None:
+        """Nothing to forget."""
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        raise AssertionError("asked without the running chunk")
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        return running.chunk
+
+
+def test_what_was_running_is_recorded_before_its_question(tmp_path: Path) -> None:
+    """With the instant up to which it is frozen; the policy behind the recording is handed it too."""
+    chunk = ActionChunk(0.1, np.array([0.2, 0.3]), {"pose": np.ones((2, 7))})
+    recorder = RunRecorder(tmp_path / "run", {"policy": {**RECIPE.__dict__}}, wait=True)
+    recorder.begin(START_NS)
+    policy = RecordedContinuingPolicy(Continuing(), recorder)
+    assert isinstance(policy, ContinuingPolicy)
+    caller = RecordedCaller(SynchronousCaller(policy), recorder)
+    caller.ask(window(1), RunningChunk(chunk, 0.25))
+    answer = caller.answer()
+    assert answer is not None
+    np.testing.assert_array_equal(answer.times_s, chunk.times_s)
+    recorder.close(0.3)
+    messages = [event.message for event in run_events(tmp_path / "run")]
+    assert [message.kind for message in messages][1:4] == ["running", "ask", "chunk"]
+    np.testing.assert_array_equal(to_chunk(messages[1]).parts["pose"], chunk.parts["pose"])
+    assert messages[1].values["frozen_until_s"] == 0.25
 
 
 def test_a_slow_disk_costs_events_and_never_time(tmp_path: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -13,6 +18,18 @@ from real_world_deployment.config import LimitShares
 from real_world_deployment.homing import Homing
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.safety.task_limits import limits_of
+
+
+@pytest.fixture(scope="session")
+def loop_bench() -> Any:
+    """The module whose bench has loop, arm and sensors in lockstep; tests are no package that could import it."""
+    spec = importlib.util.spec_from_file_location("loop_bench", Path(__file__).with_name("test_deployment_loop.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["loop_bench"] = module  # its dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

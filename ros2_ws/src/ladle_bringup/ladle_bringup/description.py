@@ -46,6 +46,7 @@ class BringupSettings:
         home: whether the arm homes to the task's pose before the policy starts.
         lockstep: decisions and simulation in step, independent of the machine's speed; sim only.
         latency_s: from a decision to its chunk, in simulation time; lockstep only.
+        chunking: replace, ensemble or real_time: how a new chunk meets the running one.
         split: scenes from the "train" or the "eval" seeds; scenes of them from seed0 on; sim only.
         seed: of the policy's noise, together with the scene's seed.
         policy_threads: of the policy's network; said, so that results do not depend on the number of cores.
@@ -80,6 +81,7 @@ class BringupSettings:
     home: bool = True
     lockstep: bool = False
     latency_s: float = 0.1
+    chunking: str = "replace"
     split: str = "eval"
     seed0: int = 0
     scenes: int = 1
@@ -103,6 +105,7 @@ class BringupSettings:
         _one_of("setpoint_form", self.setpoint_form, ("array", "trajectory"))
         _one_of("robot", self.robot, ("sim", "franka"))
         _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold"))
+        _one_of("chunking", self.chunking, ("replace", "ensemble", "real_time"))
         _one_of("split", self.split, ("train", "eval"))
         _one_of("renderer", self.renderer, ("auto", "egl", "osmesa", "rays"))
         _one_of("jtc_distribution", self.jtc_distribution, ("", "humble", "jazzy", "kilted", "master"))
@@ -268,7 +271,8 @@ def _policy_node(s: BringupSettings) -> NodeDescription:
         "real_robot": s.robot != "sim",
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
-        "latency_s": s.latency_s, "jtc_distribution": s.jtc_distribution, "check_controller": s.controller == "jtc",
+        "latency_s": s.latency_s, "chunking": s.chunking, "jtc_distribution": s.jtc_distribution,
+        "check_controller": s.controller == "jtc",
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
         # Unset where no mass is asked for: not a number is no value that every tool can pass on.
         **guidance_parameters(Guidance.from_parameters(s.target_mass_g, s.guidance_weight)),

@@ -22,6 +22,7 @@ from ladle_nodes.qos import latched, reliable, sensor_reader
 from ladle_nodes.run_recording import Recording
 from ladle_nodes.trajectories import to_message
 from ladle_nodes.warm_up import measure_latency
+from real_world_deployment.chunking import chunking_from_text
 from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop, LoopState
@@ -66,7 +67,8 @@ class PolicyNode:
         config = DeploymentConfig(
             latency_s=latency_s, home=bool(parameter(node, "home")), real_robot=bool(parameter(node, "real_robot")),
             speed=float(parameter(node, "speed")), hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None,
-            tracking_delay_s=task.joints.tracking_delay_s if task.joints else 0.0)
+            tracking_delay_s=task.joints.tracking_delay_s if task.joints else 0.0,
+            chunking=chunking_from_text(text_parameter(node, "chunking")))
         self._config = in_lockstep(config) if self._lockstep else config
         self._period_s = task.period_s
         if bool(parameter(node, "check_controller")):

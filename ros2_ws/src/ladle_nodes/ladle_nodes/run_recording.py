@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ladle.policy import Policy
+from ladle.policy import ContinuingPolicy, Policy
 from ladle.task import TaskConfig
 from ladle_nodes.policies import PolicyRecipe
 from real_world_deployment.array_message import ArrayMessage
@@ -14,7 +14,13 @@ from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.loop import DeploymentLoop
 from real_world_deployment.policy_caller import PolicyCaller
-from real_world_deployment.run_recorder import STATE, RecordedCaller, RecordedPolicy, RunRecorder
+from real_world_deployment.run_recorder import (
+    STATE,
+    RecordedCaller,
+    RecordedContinuingPolicy,
+    RecordedPolicy,
+    RunRecorder,
+)
 
 
 class Recording:
@@ -33,7 +39,9 @@ class Recording:
         """The policy and its caller, taken down from now on."""
         if self._recorder is None:
             return policy, caller
-        return RecordedPolicy(policy, self._recorder), RecordedCaller(caller, self._recorder)
+        recorded = (RecordedContinuingPolicy(policy, self._recorder) if isinstance(policy, ContinuingPolicy)
+                    else RecordedPolicy(policy, self._recorder))
+        return recorded, RecordedCaller(caller, self._recorder)
 
     def begin(self, start_ns: int) -> None:
         """A run begins at an instant of the ROS clock."""

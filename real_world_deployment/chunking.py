@@ -1,0 +1,77 @@
+"""How a new chunk and the one that is being executed become one motion."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, get_args
+
+from ladle.chunks import covered, ensembled
+from ladle.errors import DeploymentError
+from ladle.policy import ActionChunk, ContinuingPolicy, Policy, RunningChunk
+from ladle.task import TaskConfig
+
+Chunking = Literal["replace", "ensemble", "real_time"]
+
+REMEMBERED_DELAYS = 10  # the largest of so many is expected next (Black et al. 2025, algorithm 1)
+REMEMBERED_CHUNKS = 8   # more than overlap anywhere
+
+
+def chunking_from_text(text: str) -> Chunking:
+    """Raises DeploymentError for a word that is none of the three."""
+    for known in get_args(Chunking):
+        if text == known:
+            return known
+    raise DeploymentError(f"chunking {text!r} is not one of {', '.join(get_args(Chunking))}")
+
+
+class ChunkJoiner:
+    """Remembers what is being executed; the three ways of arXiv:2506.07339 and arXiv:2304.13705.
+
+    replace: the new chunk as it is. ensemble: each of its targets averaged with the older chunks' for the same instant.
+    real_time: the policy is handed the running chunk and continues it.
+    """
+
+    def __init__(self, how: Chunking, policy: Policy, task: TaskConfig, latency_s: float, committed_s: float) -> None:
+        """
+        Args:
+            latency_s: the least delay from a question to its use; longer ones are measured.
+            committed_s: how long after its use a chunk still cannot change the motion.
+
+        Raises:
+            DeploymentError: real_time with a policy that cannot continue a chunk.
+        """
+        if how == "real_time" and not isinstance(policy, ContinuingPolicy):
+            raise DeploymentError("chunking real_time needs a policy that can continue a chunk (predict_next), and "
+                                  f"{type(policy).__name__} cannot; choose replace or ensemble")
+        self._how, self._latency_s, self._committed_s = how, latency_s, committed_s
+        self._poses = tuple(part.name for part in task.action if part.kind == "pose")
+        self._chunks: deque[ActionChunk] = deque(maxlen=REMEMBERED_CHUNKS)
+        self._delays_s: deque[float] = deque(maxlen=REMEMBERED_DELAYS)
+
+    @property
+    def expected_delay_s(self) -> float:
+        """From the next question to the first change of the motion by its answer."""
+        return max([self._latency_s, *self._delays_s]) + self._committed_s
+
+    def reset(self) -> None:
+        """Forget the run."""
+        self._chunks.clear()
+        self._delays_s.clear()
+
+    def running(self, now_s: float) -> RunningChunk | None:
+        """What a question that is put now is to be told of the motion; None where it is to know nothing."""
+        if self._how != "real_time" or not self._chunks or self._chunks[-1].times_s[-1] <= now_s:
+            return None
+        return RunningChunk(self._chunks[-1], now_s + self.expected_delay_s)
+
+    def joined(self, chunk: ActionChunk, delay_s: float) -> ActionChunk:
+        """What is to be executed of an answer that took so long."""
+        self._delays_s.append(delay_s)
+        if self._how != "ensemble":
+            return chunk
+        overlapping = [old for old in self._chunks if bool(covered(old, chunk.times_s).any())]
+        return ensembled([*overlapping, chunk], self._poses)
+
+    def keep(self, answer: ActionChunk) -> None:
+        """The motion now follows this answer; an average is of answers, never of averages."""
+        self._chunks.append(answer)
