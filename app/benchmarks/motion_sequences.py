@@ -41,11 +41,17 @@ START_S = 1.0
 
 @dataclass(frozen=True)
 class Arm:
-    """What a run needs of the arm and the task."""
+    """What a run needs of the arm and the task.
+
+    Attributes:
+        limits: all of the task's.
+        joint_limits: without tip and workspace, which keep a motion far from the joints' limits.
+    """
 
     task: TaskConfig
     chain: KinematicChain
     limits: MotionLimits
+    joint_limits: MotionLimits
     home_rad: Array
     config: DeploymentConfig
 
@@ -58,7 +64,7 @@ class Arm:
         chain = KinematicChain.from_urdf(panda_urdf(), task.frames.base, task.frames.tip)
         limits = limits_of(task, config.limits, chain)
         home_rad = Homing(chain, task.home, limits, config.home_speed_share).home_rad
-        return cls(task, chain, limits, home_rad, config)
+        return cls(task, chain, limits, limits_of(task, config.limits, None), home_rad, config)
 
 
 @dataclass(frozen=True)
@@ -94,9 +100,10 @@ def random_sequence(arm: Arm, seed: int) -> Sequence:
     rng = np.random.default_rng(seed)
     targets = _Targets(arm, rng)
     kind = targets.kind
-    splicer = Splicer(arm.chain, arm.limits, arm.config, kind, kind, arm.home_rad, PERIOD_S)
+    limits = arm.limits if rng.uniform() < 0.5 else arm.joint_limits
+    splicer = Splicer(arm.chain, limits, arm.config, kind, kind, arm.home_rad, PERIOD_S)
     network = _Network(arm, rng)
-    receding = RecedingPlan(arm.limits, arm.config, network.follow)
+    receding = RecedingPlan(limits, arm.config, network.follow)
     receding.stand(at_rest(arm.home_rad, START_S + arm.config.lead_in_s))
     decision_s, now_s = START_S, START_S
     due: list[tuple[float, float]] = []
