@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from real_world_deployment.chunking import ChunkJoiner
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
+from real_world_deployment.loop_state import LoopCounts, LoopState
 from real_world_deployment.observation import KEPT_S, ObservationBuffer
 from real_world_deployment.out_of_distribution import Caution, OutOfDistribution
 from real_world_deployment.policy_caller import PolicyCaller, SynchronousCaller
@@ -45,36 +44,6 @@ log = logging.getLogger(__name__)
 MOVING = "the policy moves the arm"
 MAX_HOMINGS = 3  # of one run, where refreshes come too late again and again
 EARLY_S = 1e-6  # a tick this much before its time counts as on time
-
-
-class LoopState(Enum):
-    """What the loop is doing."""
-
-    IDLE = "IDLE"
-    HOMING = "HOMING"
-    RUNNING = "RUNNING"
-    STOPPED = "STOPPED"
-
-
-@dataclass
-class LoopCounts:
-    """What has happened since the start.
-
-    Attributes:
-        decisions: how often the policy was asked.
-        sent: how many plans went to the controller, homing included.
-        slowed: how many of them had to be made smoother or slower than asked.
-        refused: chunks from which no safe motion could be made; the running plan went on.
-        policy_errors: how often the policy raised.
-        skipped: ticks at which the policy was not asked because an observation was missing or stale.
-    """
-
-    decisions: int = 0
-    sent: int = 0
-    slowed: int = 0
-    refused: int = 0
-    policy_errors: int = 0
-    skipped: int = 0
 
 
 class DeploymentLoop:

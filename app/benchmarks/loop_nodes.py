@@ -20,7 +20,7 @@ from ladle_nodes.policy_node import PolicyNode
 from ladle_nodes.process import run_node
 from ladle_nodes.ruckig_node import RuckigNode
 from real_world_deployment.controllers import JtcMessage
-from real_world_deployment.loop import LoopState
+from real_world_deployment.loop_state import LoopState
 
 Spent = tuple[float, float]  # processor time and wall-clock time, in seconds
 

@@ -18,7 +18,8 @@ from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, ObservationWindow
 from ladle.task import TaskConfig, load_task
 from real_world_deployment.config import DeploymentConfig, in_lockstep
-from real_world_deployment.loop import DeploymentLoop, LoopState
+from real_world_deployment.loop import DeploymentLoop
+from real_world_deployment.loop_state import LoopState
 from real_world_deployment.policy_caller import ThreadedCaller
 from real_world_deployment.process_caller import ProcessCaller
 from real_world_deployment.splice import Splice

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, MonitorScore, ObservationWindow
 from ladle.task import TaskConfig
-from real_world_deployment.loop import LoopState
+from real_world_deployment.loop_state import LoopState
 from real_world_deployment.out_of_distribution import Caution, OutOfDistribution
 
 NONE, SLOW, HOLD = Caution.NONE, Caution.SLOW, Caution.HOLD

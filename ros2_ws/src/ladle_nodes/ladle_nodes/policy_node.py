@@ -25,7 +25,8 @@ from ladle_nodes.warm_up import measure_latency
 from real_world_deployment.chunking import chunking_from_text
 from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
 from real_world_deployment.controllers import JtcController, JtcMessage
-from real_world_deployment.loop import DeploymentLoop, LoopState
+from real_world_deployment.loop import DeploymentLoop
+from real_world_deployment.loop_state import LoopState
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.policy_caller import SynchronousCaller
 from real_world_deployment.process_caller import ProcessCaller
