@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,11 +162,23 @@ class ScoopStages:
 
 def run_stages(stages: Sequence[Stage], root: Path) -> None:
     """All of them; prints a line for each and where everything lies."""
+    started_s = time.monotonic()
+    with _quiet():
+        for number, (name, stage) in enumerate(stages, start=1):
+            begun_s = time.monotonic()
+            result = stage()
+            typer.echo(f"{number}/{len(stages)} {name:<16} {time.monotonic() - begun_s:7.1f} s  {result}")
+    typer.echo(f"everything took {(time.monotonic() - started_s) / 60:.1f} min and lies in {root}/")
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Warnings alone from the stages; whoever called goes on as before."""
+    levels = {name: logging.getLogger(name).level for name in QUIET}
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    started_s = time.monotonic()
-    for number, (name, stage) in enumerate(stages, start=1):
-        begun_s = time.monotonic()
-        result = stage()
-        typer.echo(f"{number}/{len(stages)} {name:<16} {time.monotonic() - begun_s:7.1f} s  {result}")
-    typer.echo(f"everything took {(time.monotonic() - started_s) / 60:.1f} min and lies in {root}/")
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

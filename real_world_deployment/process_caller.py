@@ -172,7 +172,7 @@ class ProcessCaller:
         if not images:
             return None
         layout = RingLayout.like(images, WAITING_WINDOWS)
-        if self._ring is None or layout != self._ring_layout:
+        if self._ring is None or layout != self._ring_layout:  # frames that wait in an older ring are lost
             if self._ring is not None:
                 self._ring.close(unlink=False)
             self._ring, self._ring_layout = RingWriter(self._ring_name, layout), layout

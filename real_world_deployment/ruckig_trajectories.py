@@ -46,6 +46,7 @@ class RuckigTrajectories:
         self._controller = JtcController(limits.joint_names, send)
         self._settled: list[JointState] = []
         self._held: JointTrajectory | None = None
+        self._plan: JointTrajectory | None = None
         self._left_s = self._due_s = 0.0
         self.interruptions = 0
 
@@ -66,8 +67,9 @@ class RuckigTrajectories:
         self._held, self._due_s = None, now_s
 
     def follow_plan(self, plan: JointTrajectory) -> None:
-        """Turn to a plan from the settled part's end on. Raises MotionError for another number of joints."""
-        self._stream.follow_plan(plan)
+        """Turn to a plan at the next refresh. Raises MotionError for another number of joints."""
+        copy.copy(self._stream).follow_plan(plan)
+        self._plan = plan
 
     def refresh(self, now_s: float) -> None:
         """Send the next part if it is time to; to be called every `refresh_s` or more often."""
@@ -78,6 +80,10 @@ class RuckigTrajectories:
             self._come_to_rest(self._held, now_s)
             return
         _extend(self._settled, self._stream, settled_s)
+        if self._plan is not None:
+            # Only from here on: what lies before may have been carried out when this message arrives.
+            self._stream.follow_plan(self._plan)
+            self._plan = None
         ahead = [self._settled[-1]]
         _extend(ahead, copy.copy(self._stream), max(now_s, self._settled[0].time_s) + self._config.look_ahead_s)
         self._forget_before(now_s - self._config.prefix_s)

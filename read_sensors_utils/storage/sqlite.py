@@ -29,6 +29,8 @@ from read_sensors_utils.storage.sqlite_pages import LeafRow, SqlitePages
 log = logging.getLogger(__name__)
 
 FORMATS: dict[str, Literal["msg", "idl"]] = {"ros2msg": "msg", "ros2idl": "idl"}
+# A damaged schema has names, and SQLite's complaints about it quote them, that are no text.
+DAMAGE = (sqlite3.Error, UnicodeDecodeError)
 LEAST_ROWID = -(2**63)
 OUT_OF_ORDER = "its tree leads to the same rows again"  # for SQLite, a page may have many parents
 
@@ -50,7 +52,7 @@ class SqliteStorage:
             plain = self._stack.enter_context(settled(path, self.losses))
             try:
                 self._open(plain)
-            except sqlite3.Error as error:
+            except DAMAGE as error:
                 self._salvage(plain, error)
         except BaseException:
             self._stack.close()
@@ -184,7 +186,7 @@ class SqliteStorage:
                             yield RawMessage(self._by_key[key], stamp, data)
                         else:
                             self._lose("a message is no blob")
-            except sqlite3.Error:
+            except DAMAGE:
                 # The cursor reads ahead: the fault may be the next row's.
                 yield from self._looked_up(rows[done : done + 1])
                 done += 1
@@ -193,7 +195,7 @@ class SqliteStorage:
         for stamp, key, _, number in self._positions.rows(rows):
             try:
                 found = self._database.execute("SELECT data FROM messages WHERE rowid = ?", (number,)).fetchone()
-            except sqlite3.Error as error:
+            except DAMAGE as error:
                 self._lose(str(error))
                 continue
             if found is not None and type(found[0]) is bytes:
@@ -204,7 +206,7 @@ class SqliteStorage:
     def _lose(self, reason: str) -> None:
         self.losses.add(f"rows cannot be read ({reason})", messages=1)
 
-    def _salvage(self, path: Path, error: sqlite3.Error) -> None:
+    def _salvage(self, path: Path, error: sqlite3.Error | UnicodeDecodeError) -> None:
         """Take topics and positions from the leaf pages."""
         log.debug("%s: %s; its leaf pages are read", self.path, error)
         self._pages = SqlitePages(path)

@@ -34,8 +34,8 @@ def test_percentiles_are_of_the_newest() -> None:
 
 
 def test_a_policy_slower_than_its_horizon_is_refused_by_both_numbers() -> None:
-    """0.7 s fit into a horizon of 1.5 s, 0.75 s do not: the answer must come, and last until the next one has."""
-    refuse_short_horizon(monitor(0.7), CHUNK, 0.05, DeploymentConfig(), 0.1, 8)
+    """0.68 s fit into a horizon of 1.5 s, 0.75 s do not: the answer must come, and last until the next one has."""
+    refuse_short_horizon(monitor(0.68), CHUNK, 0.05, DeploymentConfig(), 0.1, 8)
     with pytest.raises(DeploymentError, match=r"within 0\.750 s .* 15 targets ends after 1\.450 s .*_steps 8"):
         refuse_short_horizon(monitor(0.75), CHUNK, 0.05, DeploymentConfig(), 0.1, 8)
 

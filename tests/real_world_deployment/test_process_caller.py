@@ -60,7 +60,7 @@ def test_frames_and_answers_cross_bit_for_bit() -> None:
         assert (caller.n_obs_steps, caller.n_action_steps, caller.observation_keys) == (2, 8, ("eef", "camera_1"))
         caller.reset(42)
         for question, size in enumerate([(12, 24), (12, 24), (48, 64)]):
-            caller.observe(window())
+            caller.observe(window(size=size))
             asked = window(1 / 3 + question, 7 + question, size)
             caller.ask(asked)
             chunk = until(caller.answer)

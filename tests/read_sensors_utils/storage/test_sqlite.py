@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ladle.errors import BagError
@@ -121,6 +121,7 @@ def test_a_damaged_message_costs_only_itself(tmp_path):
 
 @given(seed=st.integers(0, 2**32), n_flips=st.integers(1, 30))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@example(seed=8081, n_flips=2)  # a name in the schema that is no text
 def test_random_damage_ends_in_messages_or_a_bag_error(tmp_path, seed, n_flips):
     """No other exception, whatever byte is hit."""
     rng = random.Random(seed)
