@@ -1,7 +1,7 @@
-"""The process that a policy runs in: python -m real_world_deployment.policy_process SOCKET RING FACTORY TEXT.
+"""The process that a policy runs in: python -m real_world_deployment.policy_process SOCKET FACTORY TEXT.
 
-Started by `ProcessCaller`; questions come through the socket, their frames through the ring. It ends when the other
-end of the socket does, in whatever way.
+Started by `ProcessCaller`; questions come through the socket, their frames through shared-memory rings. It
+ends when the other end of the socket does, in whatever way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READY, CHUNK, FAILED, WATCH_FAILED = "ready", "chunk", "failed", "watch failed"
 
 def main() -> None:
     """Make the policy, then answer until nobody asks."""
-    descriptor, ring, factory, text = sys.argv[1:]
+    descriptor, factory, text = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's to deal with; it hangs up afterwards
     set_up_logging()
     with socket.socket(fileno=int(descriptor)) as link:
@@ -42,9 +42,9 @@ def main() -> None:
         _say(link, ArrayMessage(READY, {
             "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
             "n_action_steps": getattr(policy, "n_action_steps", None)}))
-        reader = RingReader(ring)
+        readers = dict[str, RingReader]()
         while data := _hear(link):
-            answer = _answer(policy, ArrayMessage.from_bytes(data), reader)
+            answer = _answer(policy, ArrayMessage.from_bytes(data), readers)
             if answer is not None:
                 _say(link, answer)
 
@@ -55,14 +55,14 @@ def make(factory: str, text: str) -> Policy:
     return cast(Policy, getattr(importlib.import_module(module), function)(text))
 
 
-def _answer(policy: Policy, message: ArrayMessage, reader: RingReader) -> ArrayMessage | None:
+def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader]) -> ArrayMessage | None:
     if message.kind == RESET:
         policy.reset(message.values["seed"])
         return None
     number = message.values["number"]
     begun_s = time.monotonic()
     try:
-        window = _window(message, reader)
+        window = _window(message, readers)
         if message.kind == ASK:
             return chunk_message(CHUNK, policy.predict(window), number=number, inference_s=time.monotonic() - begun_s)
         if isinstance(policy, WatchingPolicy):
@@ -72,11 +72,14 @@ def _answer(policy: Policy, message: ArrayMessage, reader: RingReader) -> ArrayM
     return None
 
 
-def _window(message: ArrayMessage, reader: RingReader) -> ObservationWindow:
+def _window(message: ArrayMessage, readers: dict[str, RingReader]) -> ObservationWindow:
     frames_at = message.values["frames_at"]
     if frames_at is None:
         return to_window(message, {})
-    record = reader.get(frames_at)
+    ring, number = frames_at
+    if ring not in readers:
+        readers[ring] = RingReader(ring)
+    record = readers[ring].get(number)
     if record is None:
         raise ObservationError(f"the frames of question {message.values['number']} are overwritten already; the policy "
                                "is slower than its questions come")

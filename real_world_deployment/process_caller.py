@@ -29,6 +29,7 @@ SILENCE_S = 3.0
 END_S = 2.0
 # Windows that may wait for a policy that is busy: ticks at which it only watches queue up behind a slow question.
 WAITING_WINDOWS = 16
+KEPT_RINGS = 2
 
 
 class PolicyError(DeploymentError):
@@ -59,15 +60,14 @@ class ProcessCaller:
         """
         self.latency, self.inference_s = LatencyMonitor(), float("nan")
         self._silence_s, self._clock_s = silence_s, clock_s
-        self._questions, self._asked_s = 0, 0.0
+        self._questions, self._shapes, self._asked_s = 0, 0, 0.0
         self._open: int | None = None
         self._answer: ActionChunk | Exception | None = None
         self._watch_error: Exception | None = None
         self._gone: PolicyGoneError | None = None
         remove_stale_segments()
         self._ring_name = f"policy-{os.getpid()}-{id(self):x}"
-        self._ring: RingWriter | None = None
-        self._ring_layout: RingLayout | None = None
+        self._rings: list[tuple[RingLayout, RingWriter]] = []
         self._start(factory, text)
         ready = self._wait_until_ready()
         self.n_obs_steps = int(ready["n_obs_steps"])
@@ -135,8 +135,8 @@ class ProcessCaller:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._ring is not None:
-            self._ring.close()
+        for _, ring in self._rings:
+            ring.close()
 
     def _start(self, factory: str, text: str) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -144,7 +144,7 @@ class ProcessCaller:
             # The other interpreter finds the modules that this one finds.
             variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
             command = [sys.executable, "-m", "real_world_deployment.policy_process", str(theirs.fileno()),
-                       self._ring_name, factory, text]
+                       factory, text]
             self._process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL,
                                              pass_fds=[theirs.fileno()])
         self._link.setblocking(False)
@@ -168,15 +168,18 @@ class ProcessCaller:
         others = {key: stream for key, stream in window.streams.items() if key not in images}
         self._send(window_message(kind, window, others, number=self._questions, frames_at=self._put_frames(images)))
 
-    def _put_frames(self, images: Mapping[str, NDArray[Any]]) -> int | None:
+    def _put_frames(self, images: Mapping[str, NDArray[Any]]) -> tuple[str, int] | None:
+        """Ring and number of the record; frames of another shape have another ring, for the last may be unread yet."""
         if not images:
             return None
         layout = RingLayout.like(images, WAITING_WINDOWS)
-        if self._ring is None or layout != self._ring_layout:  # frames that wait in an older ring are lost
-            if self._ring is not None:
-                self._ring.close(unlink=False)
-            self._ring, self._ring_layout = RingWriter(self._ring_name, layout), layout
-        return self._ring.put(images, 0, 0)
+        if not self._rings or self._rings[-1][0] != layout:
+            if len(self._rings) == KEPT_RINGS:
+                self._rings.pop(0)[1].close()
+            self._shapes += 1
+            self._rings.append((layout, RingWriter(f"{self._ring_name}-{self._shapes}", layout)))
+        ring = self._rings[-1][1]
+        return ring.name, ring.put(images, 0, 0)
 
     def _send(self, message: ArrayMessage) -> None:
         if self._gone is not None:

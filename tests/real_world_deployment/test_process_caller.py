@@ -73,7 +73,7 @@ def test_frames_and_answers_cross_bit_for_bit() -> None:
         assert len(caller.latency) == 3
         assert caller.latency.p95_s >= caller.inference_s
         ring = f"ladle-{os.getuid()}-policy-{os.getpid()}-"
-        assert len(list(FOLDER.glob(f"{ring}*"))) == 1
+        assert len(list(FOLDER.glob(f"{ring}*"))) == 2
     assert not list(FOLDER.glob(f"{ring}*"))
 
 

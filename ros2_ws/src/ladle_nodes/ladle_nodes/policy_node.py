@@ -63,24 +63,16 @@ class PolicyNode:
         self._inbox = Inbox(node, task, observations, self._lockstep)
         self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
                                                    reliable(100))
-        latency_s = float(parameter(node, "latency_s")) if self._lockstep else 0.0
-        hold_topic = text_parameter(node, "hold_topic")
-        config = DeploymentConfig(
-            latency_s=latency_s, home=bool(parameter(node, "home")), real_robot=bool(parameter(node, "real_robot")),
-            speed=float(parameter(node, "speed")), hold_to_run_s=HOLD_TO_RUN_S if hold_topic else None,
-            tracking_delay_s=task.joints.tracking_delay_s if task.joints else 0.0,
-            chunking=chunking_from_text(text_parameter(node, "chunking")))
-        self._config = in_lockstep(config) if self._lockstep else config
-        self._period_s = task.period_s
+        self._config, self._period_s = config_of(node, task), task.period_s
         if bool(parameter(node, "check_controller")):
             check_fed_controller(node, self._spinner, text_parameter(node, "trajectory_topic"), chain.joint_names,
-                                 config.following_error_rad, text_parameter(node, "jtc_distribution"))
+                                 self._config.following_error_rad, text_parameter(node, "jtc_distribution"))
         controller = JtcController(chain.joint_names, self._send)
         self._recording = Recording(text_parameter(node, "record"), recipe, task, self._config, wait=self._lockstep)
         policy, caller = self._recording.of(policy, self._process or SynchronousCaller(policy))
         self._loop = DeploymentLoop(task, policy, controller, chain, self._config, observations, caller)
         self._hold_button = int(parameter(node, "hold_button"))
-        if hold_topic:
+        if hold_topic := text_parameter(node, "hold_topic"):
             node.create_subscription(Joy, hold_topic, self._see_button, sensor_reader(1, self._lockstep))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
         self._ticks: list[Tick] = []
@@ -201,6 +193,18 @@ class PolicyNode:
         self._node.create_subscription(String, topic, lambda message: texts.append(message.data), latched())
         self._spinner.until(lambda: bool(texts), DESCRIPTION_TIMEOUT_S, lambda: topic)
         return KinematicChain.from_urdf(texts[0], task.frames.base, task.frames.tip)
+
+
+def config_of(node: Node, task: TaskConfig) -> DeploymentConfig:
+    """The run's configuration, out of the node's parameters and what the task file says of the arm."""
+    lockstep = bool(parameter(node, "lockstep"))
+    config = DeploymentConfig(
+        latency_s=float(parameter(node, "latency_s")) if lockstep else 0.0, home=bool(parameter(node, "home")),
+        real_robot=bool(parameter(node, "real_robot")), speed=float(parameter(node, "speed")),
+        hold_to_run_s=HOLD_TO_RUN_S if text_parameter(node, "hold_topic") else None,
+        tracking_delay_s=task.joints.tracking_delay_s if task.joints else 0.0,
+        chunking=chunking_from_text(text_parameter(node, "chunking")))
+    return in_lockstep(config) if lockstep else config
 
 
 def recipe_of(node: Node) -> PolicyRecipe:
