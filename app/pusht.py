@@ -18,6 +18,8 @@ from ladle.errors import ConfigError
 RATE_HZ = 10.0
 STREAMS = ("img", "keypoint", "state")
 VIDEO_PX = 256
+# The environment unites the block's shapes in the order of a set, so a score's last bit differs from run to run.
+SCORE_DECIMALS = 9
 
 # gym-pusht gives eight key points of its own; the recorded demonstrations hold nine others. These are theirs in the
 # block's frame, in the environment's units: the mean of R(-angle) (keypoint - position) over all recorded steps.
@@ -76,7 +78,7 @@ class PushtEpisode:
                 return
             state, reward, success, _, _ = self._env.step(action)
             self.n_steps += 1
-            self.score = max(self.score, float(reward))
+            self.score = max(self.score, round(float(reward), SCORE_DECIMALS))
             self.done = bool(success) or self.n_steps >= self._max_steps
             self._take_frame()
             if len(actions) - number <= self._n_obs_steps:  # nothing else of a chunk is ever looked at
