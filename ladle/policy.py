@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,3 +187,8 @@ class ContinuingPolicy(Policy, Protocol):
     def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
         """As `predict`; what is frozen of the running chunk is kept, and the rest fits to it."""
         ...
+
+
+def can_continue(policy: Policy) -> TypeGuard[ContinuingPolicy]:
+    """Whether its next chunk can continue a running one; a policy elsewhere `continues` only if that one can."""
+    return isinstance(policy, ContinuingPolicy) and bool(getattr(policy, "continues", True))

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from ladle.chunks import covered, ensembled
 from ladle.errors import DeploymentError
-from ladle.policy import ActionChunk, ContinuingPolicy, Policy, RunningChunk
+from ladle.policy import ActionChunk, Policy, RunningChunk, can_continue
 from ladle.task import TaskConfig
 
 Chunking = Literal["replace", "ensemble", "real_time"]
@@ -40,9 +40,9 @@ class ChunkJoiner:
         Raises:
             DeploymentError: real_time with a policy that cannot continue a chunk.
         """
-        if how == "real_time" and not isinstance(policy, ContinuingPolicy):
+        if how == "real_time" and not can_continue(policy):
             raise DeploymentError("chunking real_time needs a policy that can continue a chunk (predict_next), and "
-                                  f"{type(policy).__name__} cannot; choose replace or ensemble")
+                                  "this one cannot; choose replace or ensemble")
         self._how, self._latency_s, self._committed_s = how, latency_s, committed_s
         self._poses = tuple(part.name for part in task.action if part.kind == "pose")
         self._chunks: deque[ActionChunk] = deque(maxlen=REMEMBERED_CHUNKS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
-from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk
+from ladle.policy import ActionChunk, ObservationWindow, Policy, RunningChunk, can_continue
 from real_world_deployment.latency import LatencyMonitor
 
 
@@ -22,7 +22,7 @@ class WatchingPolicy(Protocol):
 
 def answer_to(policy: Policy, window: ObservationWindow, running: RunningChunk | None) -> ActionChunk:
     """What a policy answers, continuing the running chunk where there is one and the policy can."""
-    if running is not None and isinstance(policy, ContinuingPolicy):
+    if running is not None and can_continue(policy):
         return policy.predict_next(window, running)
     return policy.predict(window)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ladle.policy import ActionChunk, MonitorScore, ObservationWindow
+from ladle.policy import ActionChunk, MonitorScore, ObservationWindow, RunningChunk
 from real_world_deployment.array_message import ArrayMessage
 
 TIMES = "times_s"
 PROBABILITIES = "stage_probabilities"
 PART = "part:"
+RUNNING = "running:"  # a chunk that is being executed travels with the question
 
 
 def is_image(stream: NDArray[Any]) -> bool:
@@ -29,7 +30,7 @@ def window_message(kind: str, window: ObservationWindow, arrays: Mapping[str, ND
 
 def to_window(message: ArrayMessage, images: Mapping[str, NDArray[Any]]) -> ObservationWindow:
     """The inverse, with the streams that came another way."""
-    own = {name: array for name, array in message.arrays.items() if name != TIMES}
+    own = {name: array for name, array in message.arrays.items() if name != TIMES and not name.startswith(RUNNING)}
     return ObservationWindow(message.values["decision_time_s"], message.arrays[TIMES], {**own, **images})
 
 
@@ -52,3 +53,21 @@ def to_chunk(message: ArrayMessage) -> ActionChunk:
     monitor = None if scores is None else {name: MonitorScore(*numbers) for name, numbers in scores.items()}
     return ActionChunk(message.values["observation_time_s"], message.arrays[TIMES], parts, message.values["stage"],
                        message.arrays.get(PROBABILITIES), monitor)
+
+
+def with_running(question: ArrayMessage, running: RunningChunk | None) -> ArrayMessage:
+    """A question that tells what is being executed."""
+    if running is None:
+        return question
+    chunk = chunk_message("", running.chunk, frozen_until_s=running.frozen_until_s)
+    arrays = {RUNNING + name: array for name, array in chunk.arrays.items()}
+    return ArrayMessage(question.kind, {**question.values, RUNNING: chunk.values}, {**question.arrays, **arrays})
+
+
+def to_running(question: ArrayMessage) -> RunningChunk | None:
+    """The inverse; None for a question that tells of nothing."""
+    values = question.values.get(RUNNING)
+    if values is None:
+        return None
+    arrays = {name.removeprefix(RUNNING): array for name, array in question.arrays.items() if name.startswith(RUNNING)}
+    return RunningChunk(to_chunk(ArrayMessage("", values, arrays)), values["frozen_until_s"])

@@ -14,12 +14,12 @@ import time
 from typing import Any, cast
 
 from ladle.errors import LadleError, ObservationError
-from ladle.policy import ObservationWindow, Policy
+from ladle.policy import ObservationWindow, Policy, can_continue
 from ladle.script import set_up_logging
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingReader
-from real_world_deployment.policy_caller import WatchingPolicy
-from real_world_deployment.policy_messages import chunk_message, to_window
+from real_world_deployment.policy_caller import WatchingPolicy, answer_to
+from real_world_deployment.policy_messages import chunk_message, to_running, to_window
 
 MESSAGE_BYTES = 1 << 20
 ASK, OBSERVE, RESET = "ask", "observe", "reset"
@@ -41,7 +41,7 @@ def main() -> None:
             raise
         _say(link, ArrayMessage(READY, {
             "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
-            "n_action_steps": getattr(policy, "n_action_steps", None)}))
+            "n_action_steps": getattr(policy, "n_action_steps", None), "continues": can_continue(policy)}))
         readers = dict[str, RingReader]()
         while data := _hear(link):
             answer = _answer(policy, ArrayMessage.from_bytes(data), readers)
@@ -64,7 +64,8 @@ def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader
     try:
         window = _window(message, readers)
         if message.kind == ASK:
-            return chunk_message(CHUNK, policy.predict(window), number=number, inference_s=time.monotonic() - begun_s)
+            chunk = answer_to(policy, window, to_running(message))
+            return chunk_message(CHUNK, chunk, number=number, inference_s=time.monotonic() - begun_s)
         if isinstance(policy, WatchingPolicy):
             policy.observe(window)
     except Exception as error:  # whatever a policy raises is raised where the answer is fetched

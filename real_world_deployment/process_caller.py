@@ -19,7 +19,7 @@ from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingWriter
 from real_world_deployment.latency import LatencyMonitor
-from real_world_deployment.policy_messages import is_image, to_chunk, window_message
+from real_world_deployment.policy_messages import is_image, to_chunk, window_message, with_running
 from real_world_deployment.policy_process import ASK, CHUNK, FAILED, MESSAGE_BYTES, OBSERVE, READY, RESET, WATCH_FAILED
 from real_world_deployment.ring_layout import RingLayout
 from real_world_deployment.ring_segment import remove_stale_segments
@@ -43,6 +43,7 @@ class ProcessCaller:
 
     Attributes:
         n_obs_steps, observation_keys, n_action_steps: the policy's own, told at its start.
+        continues: whether the policy can continue a running chunk.
         latency: from the question to the answer being here.
         inference_s: how long the policy itself took for its last answer.
     """
@@ -73,6 +74,7 @@ class ProcessCaller:
         self.n_obs_steps = int(ready["n_obs_steps"])
         self.observation_keys = tuple(ready["observation_keys"])
         self.n_action_steps: int | None = ready["n_action_steps"]
+        self.continues = bool(ready["continues"])
 
     @property
     def pid(self) -> int:
@@ -86,10 +88,11 @@ class ProcessCaller:
 
     def predict(self, window: ObservationWindow) -> ActionChunk:
         """Ask and wait for the answer: for the start and for tests, never for the loop."""
-        self.ask(window)
-        while (chunk := self.answer()) is None:
-            select.select([self._link], [], [], 0.05)
-        return chunk
+        return self._wait_for(window, None)
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        """As `predict`, continuing a chunk."""
+        return self._wait_for(window, running)
 
     def observe(self, window: ObservationWindow) -> None:
         """Show a tick; what the policy raised at an earlier one is raised here, and that it is gone."""
@@ -102,11 +105,10 @@ class ProcessCaller:
             raise error
 
     def ask(self, window: ObservationWindow, running: RunningChunk | None = None) -> None:
-        """Put a question. A running chunk never comes: this is no policy that can continue one."""
-        assert running is None
+        """Put a question, and what is being executed meanwhile."""
         self._questions += 1
         self._open, self._answer, self._asked_s = self._questions, None, self._clock_s()
-        self._put(ASK, window)
+        self._put(ASK, window, running)
 
     def answer(self) -> ActionChunk | None:
         """The chunk when it is there.
@@ -138,6 +140,12 @@ class ProcessCaller:
         for _, ring in self._rings:
             ring.close()
 
+    def _wait_for(self, window: ObservationWindow, running: RunningChunk | None) -> ActionChunk:
+        self.ask(window, running)
+        while (chunk := self.answer()) is None:
+            select.select([self._link], [], [], 0.05)
+        return chunk
+
     def _start(self, factory: str, text: str) -> None:
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -163,10 +171,12 @@ class ProcessCaller:
         text = message.values["text"]
         raise DeploymentError(text if message.values["is_users"] else f"making the policy failed: {text}")
 
-    def _put(self, kind: str, window: ObservationWindow) -> None:
+    def _put(self, kind: str, window: ObservationWindow, running: RunningChunk | None = None) -> None:
         images = {key: np.ascontiguousarray(stream) for key, stream in window.streams.items() if is_image(stream)}
         others = {key: stream for key, stream in window.streams.items() if key not in images}
-        self._send(window_message(kind, window, others, number=self._questions, frames_at=self._put_frames(images)))
+        frames_at = self._put_frames(images)
+        self._send(with_running(window_message(kind, window, others, number=self._questions, frames_at=frames_at),
+                                running))
 
     def _put_frames(self, images: Mapping[str, NDArray[Any]]) -> tuple[str, int] | None:
         """Ring and number of the record; frames of another shape have another ring, for the last may be unread yet."""

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from ladle.errors import CheckpointError
-from ladle.policy import ActionChunk, ObservationWindow
+from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
 
 
 class EchoPolicy:
@@ -40,6 +40,15 @@ class EchoPolicy:
             "pose": pose, "seen": seen, "told": told}, stage=1, stage_probabilities=np.array([0.1, 0.9]))
 
 
+class ContinuingEcho(EchoPolicy):
+    """Continues a running chunk by sending it back, shifted by what is frozen of it."""
+
+    def predict_next(self, window: ObservationWindow, running: RunningChunk) -> ActionChunk:
+        frozen = np.full((len(running.chunk.times_s), 1), running.frozen_until_s)
+        return ActionChunk(window.time_s, running.chunk.times_s, {**running.chunk.parts, "frozen": frozen},
+                           running.chunk.stage, running.chunk.stage_probabilities)
+
+
 def make(text: str) -> EchoPolicy:
     """The factory."""
     kind, _, argument = text.partition(" ")
@@ -47,4 +56,4 @@ def make(text: str) -> EchoPolicy:
         raise CheckpointError("checkpoint nowhere is damaged; copy it again")
     if kind == "broken":
         raise RuntimeError("a bug")
-    return EchoPolicy(kind, float(argument or 0))
+    return (ContinuingEcho if kind == "continue" else EchoPolicy)(kind, float(argument or 0))

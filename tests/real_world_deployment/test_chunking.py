@@ -134,7 +134,7 @@ def test_a_chunk_that_has_run_out_is_not_handed() -> None:
 
 def test_a_policy_that_cannot_continue_is_refused() -> None:
     """Before anything moves, with the alternatives; and so is a word that is no way."""
-    with pytest.raises(DeploymentError, match="PlainPolicy cannot; choose replace or ensemble"):
+    with pytest.raises(DeploymentError, match="this one cannot; choose replace or ensemble"):
         ChunkJoiner("real_time", PlainPolicy(), load_task("scoop"), 0.1, 0.0)
     assert chunking_from_text("ensemble") == "ensemble"
     with pytest.raises(DeploymentError, match="'rtc' is not one of replace, ensemble, real_time"):

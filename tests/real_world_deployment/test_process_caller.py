@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from ladle.errors import DeploymentError, PolicyGoneError
-from ladle.policy import ActionChunk, ObservationWindow
+from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
+from ladle.task import load_task
 from real_world_deployment.array_message import ArrayMessage
+from real_world_deployment.chunking import ChunkJoiner
 from real_world_deployment.policy_caller import ThreadedCaller
 from real_world_deployment.process_caller import PolicyError, ProcessCaller
 from real_world_deployment.ring_segment import FOLDER
@@ -75,6 +77,28 @@ def test_frames_and_answers_cross_bit_for_bit() -> None:
         ring = f"ladle-{os.getuid()}-policy-{os.getpid()}-"
         assert len(list(FOLDER.glob(f"{ring}*"))) == 2
     assert not list(FOLDER.glob(f"{ring}*"))
+
+
+def test_a_running_chunk_reaches_the_policy_bit_for_bit() -> None:
+    """Real-time chunking across the processes: the question carries what is executed; without it none is told."""
+    task = load_task("scoop")
+    with caller_of("continue") as caller:
+        ChunkJoiner("real_time", caller, task, 0.1, 0.075)
+        first = caller.predict(window())
+        assert "frozen" not in first.parts
+        caller.ask(window(1.4), RunningChunk(first, 1 / 3))
+        chunk = until(caller.answer)
+        np.testing.assert_array_equal(chunk.parts["frozen"], np.full((15, 1), 1 / 3))
+        np.testing.assert_array_equal(chunk.times_s, first.times_s)
+        assert (chunk.observation_time_s, chunk.stage, chunk.stage_confidence) == (1.4, 1, 0.9)
+        for name, part in first.parts.items():
+            np.testing.assert_array_equal(chunk.parts[name], part)
+
+
+def test_a_policy_elsewhere_that_cannot_continue_is_refused_for_real_time_chunking() -> None:
+    """The caller offers predict_next; whether it may be used is what the policy's process said."""
+    with caller_of("echo") as caller, pytest.raises(DeploymentError, match="real_time needs a policy that can"):
+        ChunkJoiner("real_time", caller, load_task("scoop"), 0.1, 0.075)
 
 
 def test_the_loop_never_waits_for_a_slow_policy() -> None:

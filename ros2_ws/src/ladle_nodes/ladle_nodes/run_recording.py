@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ladle.policy import ContinuingPolicy, Policy
+from ladle.policy import Policy, can_continue
 from ladle.task import TaskConfig
 from ladle_nodes.policies import PolicyRecipe
 from real_world_deployment.array_message import ArrayMessage
@@ -39,7 +39,7 @@ class Recording:
         """The policy and its caller, taken down from now on."""
         if self._recorder is None:
             return policy, caller
-        recorded = (RecordedContinuingPolicy(policy, self._recorder) if isinstance(policy, ContinuingPolicy)
+        recorded = (RecordedContinuingPolicy(policy, self._recorder) if can_continue(policy)
                     else RecordedPolicy(policy, self._recorder))
         return recorded, RecordedCaller(caller, self._recorder)
 
