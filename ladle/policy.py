@@ -189,6 +189,21 @@ class ContinuingPolicy(Policy, Protocol):
         ...
 
 
+@runtime_checkable
+class DemonstratedPolicy(Policy, Protocol):
+    """A policy that knows where its demonstrations began."""
+
+    @property
+    def start_poses(self) -> NDArray[np.float64] | None:
+        """(n, 7) poses of the tip, metres and quaternion xyzw; None where it was not told."""
+        ...
+
+
+def starts_of(policy: Policy) -> NDArray[np.float64] | None:
+    """(n, 7) where a policy's demonstrations began, if it knows."""
+    return policy.start_poses if isinstance(policy, DemonstratedPolicy) else None
+
+
 def can_continue(policy: Policy) -> TypeGuard[ContinuingPolicy]:
     """Whether its next chunk can continue a running one; a policy elsewhere `continues` only if that one can."""
     return isinstance(policy, ContinuingPolicy) and bool(getattr(policy, "continues", True))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ladle.errors import DeploymentError, LadleError, MotionError, ObservationError, PolicyGoneError
 from ladle.kinematics import KinematicChain
-from ladle.policy import ActionChunk, ObservationWindow, Policy
+from ladle.policy import ActionChunk, ObservationWindow, Policy, starts_of
 from ladle.task import TaskConfig
 from real_world_deployment.chunking import ChunkJoiner
 from real_world_deployment.config import DeploymentConfig
@@ -82,7 +82,7 @@ class DeploymentLoop:
         self._splicer = Splicer(chain, limits, stretched_config(config), followed[0].name, followed[0].kind,
                                 self._homing.home_rad, self._period_s)
         self.button = None if config.hold_to_run_s is None else HoldToRun(config.hold_to_run_s)
-        self._gate = StartGate(task, config, chain, limits, self.observations, controller)
+        self._gate = StartGate(task, config, chain, limits, self.observations, controller, starts_of(policy))
         self._joiner = ChunkJoiner(config.chunking, policy, task, config.latency_s,
                                    config.switch_lead_s + config.tracking_delay_s)
         self.monitor = OutOfDistribution()

@@ -14,7 +14,7 @@ import time
 from typing import Any, cast
 
 from ladle.errors import LadleError, ObservationError
-from ladle.policy import ObservationWindow, Policy, can_continue
+from ladle.policy import ObservationWindow, Policy, can_continue, starts_of
 from ladle.script import set_up_logging
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingReader
@@ -23,6 +23,7 @@ from real_world_deployment.policy_messages import chunk_message, to_running, to_
 
 MESSAGE_BYTES = 1 << 20
 ASK, OBSERVE, RESET = "ask", "observe", "reset"
+START_POSES = "start_poses"
 READY, CHUNK, FAILED, WATCH_FAILED = "ready", "chunk", "failed", "watch failed"
 
 
@@ -41,7 +42,8 @@ def main() -> None:
             raise
         _say(link, ArrayMessage(READY, {
             "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
-            "n_action_steps": getattr(policy, "n_action_steps", None), "continues": can_continue(policy)}))
+            "n_action_steps": getattr(policy, "n_action_steps", None), "continues": can_continue(policy)},
+            {} if (starts := starts_of(policy)) is None else {START_POSES: starts}))
         readers = dict[str, RingReader]()
         while data := _hear(link):
             answer = _answer(policy, ArrayMessage.from_bytes(data), readers)

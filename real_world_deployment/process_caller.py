@@ -20,7 +20,17 @@ from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingWriter
 from real_world_deployment.latency import LatencyMonitor
 from real_world_deployment.policy_messages import is_image, to_chunk, window_message, with_running
-from real_world_deployment.policy_process import ASK, CHUNK, FAILED, MESSAGE_BYTES, OBSERVE, READY, RESET, WATCH_FAILED
+from real_world_deployment.policy_process import (
+    ASK,
+    CHUNK,
+    FAILED,
+    MESSAGE_BYTES,
+    OBSERVE,
+    READY,
+    RESET,
+    START_POSES,
+    WATCH_FAILED,
+)
 from real_world_deployment.ring_layout import RingLayout
 from real_world_deployment.ring_segment import remove_stale_segments
 
@@ -44,6 +54,7 @@ class ProcessCaller:
     Attributes:
         n_obs_steps, observation_keys, n_action_steps: the policy's own, told at its start.
         continues: whether the policy can continue a running chunk.
+        start_poses: (n, 7) where its demonstrations began; None where it does not know.
         latency: from the question to the answer being here.
         inference_s: how long the policy itself took for its last answer.
     """
@@ -71,10 +82,11 @@ class ProcessCaller:
         self._rings: list[tuple[RingLayout, RingWriter]] = []
         self._start(factory, text)
         ready = self._wait_until_ready()
-        self.n_obs_steps = int(ready["n_obs_steps"])
-        self.observation_keys = tuple(ready["observation_keys"])
-        self.n_action_steps: int | None = ready["n_action_steps"]
-        self.continues = bool(ready["continues"])
+        self.start_poses = ready.arrays.get(START_POSES)
+        self.n_obs_steps = int(ready.values["n_obs_steps"])
+        self.observation_keys = tuple(ready.values["observation_keys"])
+        self.n_action_steps: int | None = ready.values["n_action_steps"]
+        self.continues = bool(ready.values["continues"])
 
     @property
     def pid(self) -> int:
@@ -157,7 +169,7 @@ class ProcessCaller:
                                              pass_fds=[theirs.fileno()])
         self._link.setblocking(False)
 
-    def _wait_until_ready(self) -> Mapping[str, Any]:
+    def _wait_until_ready(self) -> ArrayMessage:
         select.select([self._link], [], [], READY_TIMEOUT_S)
         try:
             message = ArrayMessage.from_bytes(self._link.recv(MESSAGE_BYTES))
@@ -166,7 +178,7 @@ class ProcessCaller:
             raise DeploymentError(f"the policy's process ended with exit code {self._process.returncode} while the "
                                   "policy was being made; see its output above") from error
         if message.kind == READY:
-            return message.values
+            return message
         self.close()
         text = message.values["text"]
         raise DeploymentError(text if message.values["is_users"] else f"making the policy failed: {text}")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk
+from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk, starts_of
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.latency import LatencyMonitor
@@ -131,6 +131,7 @@ class RecordedPolicy:
     def __init__(self, policy: Policy, recorder: RunRecorder) -> None:
         self._policy, self._recorder = policy, recorder
         self.n_obs_steps, self.observation_keys = policy.n_obs_steps, policy.observation_keys
+        self.start_poses = starts_of(policy)
 
     def reset(self, seed: int) -> None:
         """Forget the last episode."""

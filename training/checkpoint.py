@@ -6,6 +6,7 @@
             train_state.safetensors  raw weights and optimiser, to go on training
             config.yaml, task.yaml   as trained
             normalizer.json          the limits, for people
+        starts.json              where the training episodes began, for data with poses
             meta.json                schema version, kind, step, monitor, git revision, SHA-256 of the files
         latest -> epoch=...
 """

@@ -23,6 +23,7 @@ from training.inpainting import Prefix
 from training.monitor import Monitor, open_monitor
 from training.policy import DiffusionPolicy, StageClassifier
 from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
+from training.starts import read_starts
 
 EMBEDDED_CLASSIFIER = "classifier"
 
@@ -66,6 +67,7 @@ def load_policy(
         stages = StageEstimator.from_checkpoint(source, trained_for, device)
     policy = CheckpointPolicy(network, config, trained_for, stages, device, blind)
     policy.guide(guidance)
+    policy.start_poses = read_starts(opened)
     if monitored:
         policy.monitor = open_monitor(opened, network, config.n_obs_steps, device)
     return policy
@@ -147,6 +149,7 @@ class CheckpointPolicy:
         observation_keys: streams that it and its classifier read.
         network: what samples.
         monitor: scores each decision; None for none.
+        start_poses: (n, 7) where the training episodes began; None where the checkpoint does not tell.
     """
 
     def __init__(self, network: DiffusionPolicy, config: PolicyConfig, task: TaskConfig,
@@ -157,6 +160,7 @@ class CheckpointPolicy:
         self.observation_keys = tuple(sorted({key for section in sections for key in section.keys}))
         self.network, self._stages, self._device, self._blind = network, stages, device, blind
         self.monitor: Monitor | None = None
+        self.start_poses: NDArray[np.float64] | None = None
         self._codec = ActionCodec(task)
         self._generator = torch.Generator().manual_seed(0)
         self._guidance: Guidance | None = None

@@ -32,6 +32,7 @@ from training.lerobot_training import compose_lerobot, names_lerobot
 from training.loop import Run, fit, step_generator
 from training.policy import DiffusionPolicy
 from training.schema import PolicyConfig, config_text
+from training.starts import starts_text
 from training.template import compose_template, names_template
 from training.windows import index_windows, validation_mask
 
@@ -79,7 +80,7 @@ def train_policy(composed: Composed[PolicyConfig], make_runner: MakeRunner | Non
     classifier = config.training.path_classifier_state_dict
     return fit(policy, batches, validate, Run(
         folder=composed.output_dir, kind="policy", training=config.training, logging=config.logging, ema=config.ema,
-        texts={CONFIG: text, TASK: task_text(task)}, fingerprint=_fingerprint(steps),
+        texts={CONFIG: text, TASK: task_text(task), **starts_text(buffer, ~masks)}, fingerprint=_fingerprint(steps),
         monitor=ROLLOUT_MONITOR if rollout else MONITOR if validate else None, highest_best=rollout is not None,
         rollout=rollout, rollout_at=config.rollout.due,
         copies={"classifier": open_checkpoint(classifier, "classifier").folder}

@@ -54,12 +54,14 @@ class StartGate:
 
     Args:
         controller: asked if it is `SelfChecking`.
+        start_poses: (n, 7) where the policy's demonstrations began; None takes the task's home pose for it.
     """
 
     def __init__(self, task: TaskConfig, config: DeploymentConfig, chain: KinematicChain, limits: MotionLimits,
-                 observations: ObservationBuffer, controller: object) -> None:
+                 observations: ObservationBuffer, controller: object, start_poses: Array | None = None) -> None:
         self._task, self._config, self._chain, self._limits = task, config, chain, limits
         self._observations, self._controller = observations, controller
+        self._start_poses = start_poses
         self.clock = ClockWatch()
 
     def denials(self, now_s: float) -> tuple[Denial, ...]:
@@ -112,11 +114,17 @@ class StartGate:
         return Denial("controller", why, "load and activate one that the documentation names") if why else None
 
     def _start(self, now_s: float) -> Denial | None:
-        """A run that homes begins at home; one that does not must begin near to it."""
+        """A policy takes over near to where its demonstrations began: at home, or where the arm is without homing."""
         q_rad, home = self._observations.newest_joints(), self._task.home
-        if self._config.home or q_rad is None or home is None:
+        if home is None or (q_rad is None and not self._config.home):
             return None
-        region = StartRegion("the task's home pose", np.array(home.pose.xyz_xyzw), self._config.start_within_m,
-                             self._config.start_within_rad)
-        why = region.problem(self._chain.forward(q_rad))
-        return Denial("start", why, "let the run home, or move the arm there by hand") if why else None
+        home_pose = np.array(home.pose.xyz_xyzw)
+        begin = home_pose if q_rad is None or self._config.home else self._chain.forward(q_rad)
+        known = self._start_poses is not None and len(self._start_poses) > 0
+        region = StartRegion("the nearest start of the training episodes" if known else "the task's home pose",
+                             self._start_poses if self._start_poses is not None and known else home_pose[None],
+                             self._config.start_within_m, self._config.start_within_rad)
+        why = region.problem(begin)
+        remedy = ("the run homes to the task's home pose: make it the one of the demonstrations" if self._config.home
+                  else "let the run home, or move the arm there by hand")
+        return Denial("start", why, remedy) if why else None

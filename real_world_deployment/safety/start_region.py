@@ -14,25 +14,27 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class StartRegion:
-    """A ball of positions and a cone of rotations about a pose.
+    """Balls of positions and cones of rotations about poses; inside one of them is inside.
 
     Attributes:
-        name: what the pose is, for people.
-        pose: (7,) metres and quaternion xyzw.
-        within_m, within_rad: how far from it a run may begin.
+        name: what the poses are, for people.
+        poses: (n, 7) metres and quaternion xyzw; n >= 1.
+        within_m, within_rad: how far from the nearest of them a run may begin.
     """
 
     name: str
-    pose: Array
+    poses: Array
     within_m: float
     within_rad: float
 
     def problem(self, pose: Array) -> str | None:
         """How far a pose (7,) is outside; None inside."""
-        distance_m = float(np.linalg.norm(pose[:3] - self.pose[:3]))
-        turn = quaternion_to_matrix(pose[3:]).T @ quaternion_to_matrix(self.pose[3:])
-        angle_rad = float(np.arccos(np.clip((np.trace(turn) - 1.0) / 2.0, -1.0, 1.0)))
-        if distance_m <= self.within_m and angle_rad <= self.within_rad:
+        distances_m = np.linalg.norm(self.poses[:, :3] - pose[:3], axis=1)
+        turns = np.stack([quaternion_to_matrix(other[3:]) for other in self.poses])
+        cosines = (np.einsum("ij,nij->n", quaternion_to_matrix(pose[3:]), turns) - 1.0) / 2.0
+        angles_rad = np.arccos(np.clip(cosines, -1.0, 1.0))
+        if bool(np.any((distances_m <= self.within_m) & (angles_rad <= self.within_rad))):
             return None
-        return (f"the tip is {distance_m:.3f} m and {angle_rad:.2f} rad from {self.name}; at most {self.within_m:g} m "
-                f"and {self.within_rad:g} rad are allowed")
+        nearest = int(np.argmin(np.maximum(distances_m / self.within_m, angles_rad / self.within_rad)))
+        return (f"the tip is {distances_m[nearest]:.3f} m and {angles_rad[nearest]:.2f} rad from {self.name}; at most "
+                f"{self.within_m:g} m and {self.within_rad:g} rad are allowed")

@@ -15,6 +15,7 @@ class EchoPolicy:
 
     n_obs_steps, n_action_steps = 2, 8
     observation_keys = ("eef", "camera_1")
+    start_poses = np.array([[0.45, 0.0, 1 / 3, 1.0, 0.0, 0.0, 0.0]])
 
     def __init__(self, kind: str, argument: float) -> None:
         self._kind, self._argument = kind, argument

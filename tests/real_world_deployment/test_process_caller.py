@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ladle.errors import DeploymentError, PolicyGoneError
-from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
+from ladle.policy import ActionChunk, ObservationWindow, RunningChunk, starts_of
 from ladle.task import load_task
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.chunking import ChunkJoiner
@@ -60,6 +60,7 @@ def test_frames_and_answers_cross_bit_for_bit() -> None:
     """Seeds, watched ticks, frames of changing size and the chunk's every part arrive as they were."""
     with caller_of("echo") as caller:
         assert (caller.n_obs_steps, caller.n_action_steps, caller.observation_keys) == (2, 8, ("eef", "camera_1"))
+        assert starts_of(caller).tolist() == [[0.45, 0.0, 1 / 3, 1.0, 0.0, 0.0, 0.0]]
         caller.reset(42)
         for question, size in enumerate([(12, 24), (12, 24), (48, 64)]):
             caller.observe(window(size=size))

@@ -13,6 +13,7 @@ import torch
 
 from ladle.errors import CheckpointError, ObservationError
 from ladle.policy import ObservationWindow, Policy
+from ladle.replay_buffer import ReplayBuffer
 from ladle.task import load_task
 from training.checkpoint import EMA, open_checkpoint
 from training.dataset import load_steps
@@ -20,6 +21,7 @@ from training.features import ActionCodec
 from training.inference import load_policy, make_batch
 from training.policy import DiffusionPolicy
 from training.schema import PolicyConfig
+from training.windows import validation_mask
 
 
 def shifted(window: ObservationWindow, ticks: int) -> ObservationWindow:
@@ -40,6 +42,17 @@ def test_a_loaded_policy_predicts_what_the_trained_one_does(tiny_policy: Path, s
     batch = make_batch(scoop_window, config.observations, "cpu", stage=chunk.stage)
     expected = network.eval().sample(batch, torch.Generator().manual_seed(3))[0, 1:].numpy()
     np.testing.assert_allclose(chunk.parts["pose"][:, :3], expected[:, :3], atol=1e-6)
+
+
+def test_a_policy_knows_where_its_training_episodes_began(tiny_policy: Path, scoop_buffer: Path):
+    """First poses of the episodes that it was trained on, not of the one held out."""
+    buffer = ReplayBuffer.open(scoop_buffer)
+    held_out = validation_mask(buffer.n_episodes, 0.25, open_checkpoint(tiny_policy, "policy").config(
+        PolicyConfig).training.seed)
+    firsts = [buffer["eef"][buffer.episode_slice(number)][0] for number in np.flatnonzero(~held_out)]
+    starts = load_policy(tiny_policy).start_poses
+    assert len(firsts) == 3
+    np.testing.assert_allclose(starts, np.stack(firsts), atol=1e-6)
 
 
 def test_the_chunk_begins_one_period_after_the_observation(tiny_policy: Path, scoop_window: ObservationWindow):

@@ -121,7 +121,7 @@ def test_a_checkpoint_says_what_it_is(tiny_policy: Path):
     meta = json.loads((tiny_policy / "meta.json").read_text())
     assert meta["step"] == 12
     assert set(meta["sha256"]) == {"ema.safetensors", "train_state.safetensors", "config.yaml", "task.yaml",
-                                   "normalizer.json"}
+                                   "normalizer.json", "starts.json"}
     assert (tiny_policy / "classifier" / "ema.safetensors").is_file()
     assert len(list(tiny_policy.parent.glob("epoch=*"))) <= 2, "keep_top_k=1 beside the last"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from ladle.kinematics import KinematicChain
 from ladle.robot_description import panda_urdf
@@ -32,7 +33,8 @@ class Controller:
 
 
 def gate(task: TaskConfig, chain: KinematicChain, q_rad: Array, config: DeploymentConfig | None = None,
-         controller: object = None, joints_at_s: float = NOW_S, cameras: bool = True) -> StartGate:
+         controller: object = None, joints_at_s: float = NOW_S, cameras: bool = True,
+         start_poses: Array | None = None) -> StartGate:
     """A gate before which everything is good at NOW_S, unless told otherwise."""
     config = config or DeploymentConfig()
     observations = ObservationBuffer(task, chain)
@@ -41,7 +43,8 @@ def gate(task: TaskConfig, chain: KinematicChain, q_rad: Array, config: Deployme
     if cameras:
         observations.add_frame("camera_1", NOW_S, NOW_S, np.zeros((120, 240, 3), np.uint8))
         observations.add_frame("camera_0", NOW_S, NOW_S, np.zeros((120, 240), np.uint16))
-    return StartGate(task, config, chain, limits_of(task, config.limits, chain), observations, controller)
+    return StartGate(task, config, chain, limits_of(task, config.limits, chain), observations, controller,
+                     start_poses)
 
 
 def denied(gate: StartGate, at_s: float = NOW_S) -> str:
@@ -106,6 +109,25 @@ def test_without_homing_the_start_must_be_near(task: TaskConfig, chain: Kinemati
     assert "m and 0.55 rad from the task's home pose" in denied(gate(task, chain, far, no_homing))
     assert "start" in denied(gate(task, chain, turned, no_homing))
     assert gate(task, chain, far).denials(NOW_S) == ()
+
+
+def test_the_start_must_be_near_a_training_start(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """Near any one of them, in place and rotation at once; where they are elsewhere, homing does not help."""
+    home = chain.forward(home_rad)
+    far, turned = home.copy(), home.copy()
+    far[0] -= 0.3
+    turned[3:] = turned_about_x(home[3:], np.pi / 2)
+    no_homing = DeploymentConfig(home=False)
+    for config in (no_homing, DeploymentConfig()):
+        assert gate(task, chain, home_rad, config, start_poses=np.stack([far, turned, home])).denials(NOW_S) == ()
+        why = denied(gate(task, chain, home_rad, config, start_poses=np.stack([far, turned])))
+        assert "1.57 rad from the nearest start of the training episodes" in why or "0.300 m and 0.00 rad" in why
+    assert "make it the one of the demonstrations" in denied(gate(task, chain, home_rad, start_poses=far[None]))
+
+
+def turned_about_x(xyzw: Array, angle_rad: float) -> Array:
+    """A rotation turned about its own x axis."""
+    return (Rotation.from_quat(xyzw) * Rotation.from_euler("x", angle_rad)).as_quat()
 
 
 @pytest.mark.parametrize(("times_s", "is_denied"), [
