@@ -38,7 +38,7 @@ class Evaluation:
     Attributes:
         policy: checkpoint, blind, replay or hold.
         scenes: one mapping a scene, as the simulator judged it: seed, delivered, succeeded, mass_g, stage, reflex,
-            duration_s (simulation time), wall_s, trajectories, state, detail.
+            duration_s (simulation time), wall_s, trajectories, state, detail, jerk_rms_rad_s3.
         video: film of all scenes, None when none was asked for.
     """
 

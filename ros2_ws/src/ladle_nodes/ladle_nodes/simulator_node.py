@@ -27,6 +27,7 @@ from simulation.scene_sampling import SceneConfig, sample_scene
 from simulation.scene_video import SceneVideo
 from simulation.served import Sample, ServedSimulation
 from simulation.served_state import ArmState
+from simulation.smoothness import JerkMeter
 
 log = logging.getLogger("ladle.simulator")
 
@@ -49,6 +50,7 @@ class SceneResult:
         duration_s: simulation time; wall_s: time that it took.
         trajectories: sent by the policy node; -1 outside lockstep, where nobody counts.
         state, detail: the policy node's last words.
+        jerk_rms_rad_s3: of the set-points while the arm moved, homing included.
         setpoints_sha256: of all set-points; equal runs have equal ones.
     """
 
@@ -65,6 +67,7 @@ class SceneResult:
     trajectories: int
     state: str
     detail: str
+    jerk_rms_rad_s3: float
     setpoints_sha256: str
 
 
@@ -105,14 +108,15 @@ class SimulatorNode:
             start_ns = (index + 1) * SCENE_STRIDE_NS
             if self._video is not None:
                 self._video.restart()
-            self._digest = hashlib.sha256()
+            self._digest, self._jerk = hashlib.sha256(), JerkMeter()
             begun_s = time.monotonic()
             result = self._in_lockstep(scene, start_ns) if self._lockstep else self._free_running(scene, start_ns)
             state, trajectories = result
             self._report(SceneResult(
                 index, scene.seed, scene.split, state.delivered, state.succeeded, round(state.mass_g, 3), state.stage,
                 state.reflex, round(state.time_s, 3), round(time.monotonic() - begun_s, 2), trajectories,
-                self._master.peer_state, self._master.peer_detail, self._digest.hexdigest()))
+                self._master.peer_state, self._master.peer_detail, round(self._jerk.rms_rad_s3, 3),
+                self._digest.hexdigest()))
         if self._lockstep:
             self._master.quit()
 
@@ -165,6 +169,7 @@ class SimulatorNode:
 
     def _advance(self, setpoints_rad: NDArray[np.float64]) -> list[Sample]:
         self._digest.update(np.ascontiguousarray(setpoints_rad).tobytes())
+        self._jerk.add(setpoints_rad)
         return self._simulation.advance(setpoints_rad)
 
     def _publish(self, samples: list[Sample], start_ns: int) -> dict[str, list[int]]:
