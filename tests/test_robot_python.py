@@ -15,10 +15,36 @@ PROGRAM = f"""
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
 for package in ("ladle", "real_world_deployment"):
-    for info in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+    for info in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
         if not any(part in info.name for part in {ELSEWHERE!r}):
             importlib.import_module(info.name)
 """
+
+# What a robot PC cannot have (Python 3.10: zarr 3) or need not have, and what only the simulator's nodes import.
+NOT_ON_A_ROBOT = ("zarr", "numcodecs", "diffusers", "hydra", "omegaconf", "h5py", "pyarrow", "ray", "accelerate",
+                  "mujoco", "rosbags", "gymnasium", "gym_pusht", "pygame", "typer", "matplotlib", "simulation",
+                  "read_sensors_utils")
+NODES_PROGRAM = f"""
+import importlib, importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {NOT_ON_A_ROBOT!r}:
+            raise ModuleNotFoundError(f"a robot has no {{name}}", name=name)
+
+sys.meta_path.insert(0, Absent())
+for module in ("ladle_nodes.policy_node", "ladle_nodes.ruckig_node", "ladle_nodes.policies",
+               "ladle_bringup.description", "training.inference", "training.monitor",
+               "real_world_deployment.policy_process"):
+    importlib.import_module(module)
+"""
+
+
+def test_the_nodes_and_the_policy_need_nothing_that_a_robot_has_not() -> None:
+    """Started as on a robot: no zarr, no diffusers, no Hydra, no simulator, not even indirectly."""
+    pytest.importorskip("rclpy")
+    result = subprocess.run([sys.executable, "-c", NODES_PROGRAM], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def interpreter(version: str) -> Path | None:

@@ -15,10 +15,11 @@ from app.domain import free_domain
 from app.processes import remove_orphaned_shared_memory
 from ladle.errors import DeploymentError, ObservationError
 from ladle_bringup.description import environment
+from ladle_nodes.controller_messages import from_message
 from ladle_nodes.images import stamp, stamp_ns, to_array, to_message
 from ladle_nodes.lockstep import Ack, Tick
-from ladle_nodes.trajectories import from_message, to_plan
 from ladle_nodes.trajectories import to_message as to_trajectory
+from ladle_nodes.trajectories import to_plan
 from real_world_deployment.controllers import JtcMessage
 
 PUBLISHER = Path(__file__).with_name("image_publisher.py")

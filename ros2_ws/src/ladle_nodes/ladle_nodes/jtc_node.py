@@ -18,9 +18,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from ladle.errors import DeploymentError
 from ladle.task import load_task
+from ladle_nodes.controller_messages import from_message
 from ladle_nodes.process import run_node, text_parameter
 from ladle_nodes.qos import reliable
-from ladle_nodes.trajectories import from_message
 from simulation.jtc_model import Distribution, JtcModel, JtcParameters
 from simulation.jtc_parameters import declared_parameters
 from simulation.reflex_model import CYCLE_S

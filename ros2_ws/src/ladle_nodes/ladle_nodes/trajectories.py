@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration
@@ -12,7 +11,6 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from ladle_nodes.images import stamp, stamp_ns
 from real_world_deployment.controllers import JtcMessage
-from simulation.jtc_model import TrajectoryMessage
 
 Floats = NDArray[np.float64]
 
@@ -34,31 +32,14 @@ def to_plan(message: JointTrajectory, start_ns: int) -> JtcMessage:
     """The inverse of `to_message`; every point must carry positions, velocities and accelerations."""
     points = message.points
     return JtcMessage(
-        (stamp_ns(message.header.stamp) - start_ns) * 1e-9, tuple(message.joint_names), _times_s(message),
+        (stamp_ns(message.header.stamp) - start_ns) * 1e-9, tuple(message.joint_names), times_s(message),
         np.array([p.positions for p in points]), np.array([p.velocities for p in points]),
         np.array([p.accelerations for p in points]))
 
 
-def from_message(message: JointTrajectory) -> TrajectoryMessage:
-    """The message as the model of the controller reads it."""
-    points = message.points
-    return TrajectoryMessage(
-        stamp_s=stamp_ns(message.header.stamp) * 1e-9,
-        joint_names=tuple(message.joint_names),
-        times_from_start_s=_times_s(message),
-        positions_rad=np.array([p.positions for p in points], np.float64),
-        velocities_rad_s=_rows([p.velocities for p in points]),
-        accelerations_rad_s2=_rows([p.accelerations for p in points]),
-    )
-
-
-def _times_s(message: JointTrajectory) -> Floats:
+def times_s(message: JointTrajectory) -> Floats:
+    """(n,) time from start of each point."""
     return np.array([p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points])
-
-
-def _rows(rows: list[Sequence[float]]) -> Floats | None:
-    """None when the points do not carry this derivative."""
-    return np.array(rows, np.float64) if all(len(row) for row in rows) else None
 
 
 def _duration(seconds: float) -> Duration:
