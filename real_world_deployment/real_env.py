@@ -4,12 +4,15 @@ A script written for that class finds the same calls with the same meaning: `get
 every stream at instants dt apart, with their timestamps in seconds of time.time(); `exec_actions(actions, timestamps)`
 schedules poses and drops those whose time has passed. Cameras and joints come from rings that other processes write.
 What is different lies underneath: a chunk becomes a motion that keeps the task's limits and ends at rest, or is refused
-and the running motion goes on; stale joints refuse too. A frame *at* an instant counts as seen, not only one before it.
+and the running motion goes on; stale joints refuse too. The controller never holds more than 150 ms of it and a way to
+rest (`receding.py`): a thread renews that, so the arm comes to rest when the script dies, and goes on while the script
+thinks. A frame *at* an instant counts as seen, not only one before it.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from math import ceil
@@ -27,6 +30,7 @@ from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.frame_ring import Record, RingReader
+from real_world_deployment.receding import RecedingPlan
 from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.splice import Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
@@ -44,7 +48,6 @@ class RealEnv:
     Attributes:
         frequency, n_obs_steps, dt: as in the Diffusion Policy code.
         start_ns: where the controller's times count from, on the clock of time.time_ns().
-        running: the plan in force; None before the first.
         refusal: why the last actions were refused; empty where they were not.
     """
 
@@ -65,9 +68,8 @@ class RealEnv:
             raise MotionError(f"task {task.name} cannot move an arm: its file needs joints, limits and home")
         self.frequency = task.rate_hz if frequency is None else frequency
         self.dt, self.n_obs_steps = 1.0 / self.frequency, n_obs_steps
-        self.running: JointTrajectory | None = None
         self.refusal = ""
-        self._task, self._chain, self._controller = task, chain, controller
+        self._task, self._chain = task, chain
         self._config, self._clock_ns = config or DeploymentConfig(), clock_ns
         self._cameras = {key: RingReader(name) for key, name in camera_rings.items()}
         self._joints = RingReader(joints_ring)
@@ -75,6 +77,9 @@ class RealEnv:
         limits = limits_of(task, self._config.limits, chain, self._config.speed)
         posture_rad = np.asarray(task.home.posture_rad, np.float64)
         self._splicer = Splicer(chain, limits, self._config, POSE_PART, "pose", posture_rad, self.dt)
+        self._receding = RecedingPlan(limits, self._config, controller.follow)
+        self._lock, self._is_ending = threading.Lock(), False
+        self._renewing: threading.Thread | None = None
         self.start_ns = clock_ns()
 
     def __enter__(self) -> RealEnv:
@@ -86,6 +91,11 @@ class RealEnv:
                  traceback: TracebackType | None) -> None:
         """Come to rest."""
         self.stop()
+
+    @property
+    def running(self) -> JointTrajectory | None:
+        """The plan in force; None before the first."""
+        return self._receding.plan
 
     @property
     def is_ready(self) -> bool:
@@ -105,16 +115,21 @@ class RealEnv:
 
     def stop(self) -> None:
         """Brake as fast as the limits allow; the plan in force ends at rest in any case."""
-        if self.running is None:
-            return
         now_s = self._now_s()
-        try:
-            splice = self._splicer.stop(self.running, now_s)
-        except MotionError as error:
-            log.warning("no shorter stop than the plan's own tail: %s", error)
-            return
-        self.running = splice.trajectory
-        self._controller.follow(splice, now_s)
+        with self._lock:
+            self._is_ending = True
+            running = self._receding.refresh(now_s)
+            if running is None:
+                return
+            try:
+                self._receding.follow(self._splicer.stop(running, now_s), now_s)
+            except MotionError as error:
+                log.warning("no shorter stop than the plan's own tail: %s", error)
+
+    def refresh(self) -> None:
+        """Give the controller the next part of the running plan if it is due: what the thread does all the time."""
+        with self._lock:
+            self._receding.refresh(self._now_s())
 
     def get_obs(self) -> dict[str, NDArray[Any]]:
         """The last n_obs_steps at instants dt apart, the last one that of the newest frame.
@@ -171,18 +186,44 @@ class RealEnv:
         if not is_new.any():
             return 0
         relative_s = times[is_new] - self.start_ns * 1e-9
-        if self.running is None:
-            self.running = at_rest(np.asarray(joints[-1].arrays[JOINTS], np.float64), now_s)
-        try:
-            splice = self._splicer.join(ActionChunk(now_s, relative_s, {POSE_PART: poses[is_new]}), self.running, now_s)
-        except MotionError as error:
-            # An event and not an exit: the running plan goes on to rest.
-            self.refusal = str(error)
-            log.warning("actions refused: %s", error)
-            return 0
-        self.refusal, self.running = "", splice.trajectory
-        self._controller.follow(splice, now_s)
+        chunk = ActionChunk(now_s, relative_s, {POSE_PART: poses[is_new]})
+        with self._lock:
+            running = self._receding.refresh(now_s)
+            q_rad = np.asarray(joints[-1].arrays[JOINTS], np.float64)
+            if running is None:
+                running = at_rest(q_rad, now_s)
+                self._receding.stand(running)
+            try:
+                self._refuse_astray(q_rad, running, joints[-1].receive_ns)
+                self._receding.follow(self._splicer.join(chunk, running, now_s), now_s)
+            except MotionError as error:
+                # An event and not an exit: the running plan goes on to rest.
+                self.refusal = str(error)
+                log.warning("actions refused: %s", error)
+                return 0
+        self.refusal = ""
+        self._renew()
         return int(is_new.sum())
+
+    def _renew(self) -> None:
+        """Keep a thread that supplies the controller, until the plan that `stop` leaves has ended."""
+        self._is_ending = False
+        if self._renewing is None or not self._renewing.is_alive():
+            self._renewing = threading.Thread(target=self._supply, name="real_env", daemon=True)
+            self._renewing.start()
+
+    def _supply(self) -> None:
+        while not (self._is_ending and (self.running is None or self._now_s() >= self.running.end_s)):
+            self.refresh()
+            time.sleep(self._config.refresh_s / 3)
+
+    def _refuse_astray(self, q_rad: Array, running: JointTrajectory, receive_ns: int) -> None:
+        """An arm that is elsewhere than its plan, for somebody moved it or its controller stopped, must not jump back."""
+        error_rad = float(np.max(np.abs(q_rad - running.sample((receive_ns - self.start_ns) * 1e-9).q_rad[0])))
+        if error_rad > self._config.following_error_rad:
+            raise MotionError(f"the arm is {error_rad:.3f} rad from its plan, at most "
+                              f"{self._config.following_error_rad} rad are allowed; make a new RealEnv once it may "
+                              "move again")
 
     def _records(self, key: str, reader: RingReader, rate_hz: float) -> list[Record]:
         """Enough of the newest to look back over the window."""

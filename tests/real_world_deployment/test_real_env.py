@@ -27,7 +27,7 @@ class Robot:
     """An arm that is always on its plan, and a camera, both writing to their rings; the clock is ours."""
 
     def __init__(self, task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
-        self.now_ns, self.home_rad, self.plan, self.sent = START_NS, home_rad, None, 0
+        self.now_ns, self.home_rad, self.plan, self.sent, self.is_alive = START_NS, home_rad, None, 0, True
         name = secrets.token_hex(4)
         frame, q = {"image": np.zeros((120, 240, 3), np.uint8)}, {"q": home_rad}
         self.camera = RingWriter(f"test-camera-{name}", RingLayout.like(frame, 16))
@@ -46,13 +46,21 @@ class Robot:
             ms = (self.now_ns - START_NS) // 1_000_000
             q = self.home_rad if self.plan is None else self.plan.sample(ms / 1000.0).q_rad[0]
             self.setpoints.append(q)
+            if self.is_alive and ms % 10 == 0:
+                self.env.refresh()
             if ms % 5 == 0:
                 self.joints.put({"q": q}, self.now_ns - 1_000_000, self.now_ns)
             if ms % 33 == 0:
                 image = np.full((120, 240, 3), ms // 33, np.uint8)
                 self.camera.put({"image": image}, self.now_ns - 20_000_000, self.now_ns)
 
+    def kill(self) -> None:
+        """The script's process is gone: neither its thread nor the test renews anything."""
+        self.is_alive = False
+        self.env.refresh = lambda: None  # type: ignore[method-assign]
+
     def close(self) -> None:
+        self.env.stop()
         self.camera.close()
         self.joints.close()
 
@@ -97,7 +105,38 @@ def test_a_script_of_that_code_moves_the_arm_within_its_limits(robot: Robot) -> 
     np.testing.assert_array_equal(robot.setpoints[-1], robot.setpoints[-200])
     rows = np.array(robot.setpoints)
     assert ReflexModel(robot.home_rad).check(rows) == (len(rows), None)
-    assert robot.sent == 5
+    assert robot.sent > 40, "renewed all the time"
+
+
+def test_the_arm_rests_when_the_script_dies(robot: Robot) -> None:
+    """Nothing renews the plan any more: 150 ms, a way to rest, and no reflex."""
+    robot.advance(400)
+    obs = robot.env.get_obs()
+    actions = np.tile(obs["robot_eef_pose"][-1], (16, 1))
+    actions[:, 2] -= 0.012 * np.arange(1, 17)
+    assert robot.env.exec_actions(actions, obs["timestamp"][-1] + 0.1 * np.arange(1, 17)) > 0
+    robot.advance(700)
+    moving = np.abs(np.diff(robot.setpoints[-2:], axis=0)).max()
+    robot.kill()
+    robot.advance(1000)
+    rows = np.array(robot.setpoints)
+    rest_ms = 1000 - int(np.argmax(np.any(np.diff(rows[::-1], axis=0) != 0.0, axis=1)))
+    assert moving > 1e-5
+    assert 100 < rest_ms < 450
+    assert ReflexModel(robot.home_rad).check(rows) == (len(rows), None)
+
+
+def test_an_arm_that_was_moved_away_is_not_pulled_back(robot: Robot) -> None:
+    """By hand, or by a controller that stopped: the actions are refused and say so."""
+    robot.advance(400)
+    pose = robot.env.get_obs()["robot_eef_pose"][-1:]
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 1
+    robot.advance(1500)
+    sent = robot.sent
+    robot.joints.put({"q": robot.home_rad + 0.25}, robot.now_ns, robot.now_ns)
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 0
+    assert "0.250 rad from its plan" in robot.env.refusal
+    assert robot.sent == sent
 
 
 def test_actions_of_the_past_are_dropped(robot: Robot) -> None:
