@@ -32,12 +32,12 @@ from real_world_deployment.controllers import Controller
 from real_world_deployment.frame_ring import Record, RingReader
 from real_world_deployment.receding import RecedingPlan
 from real_world_deployment.safety.task_limits import limits_of
+from real_world_deployment.sensor_rings import IMAGE, JOINTS, camera_ring, joints_ring
 from real_world_deployment.splice import Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
 
 log = logging.getLogger(__name__)
 
-IMAGE, JOINTS = "image", "q"  # the arrays of a camera's and of the joints' ring
 POSE_PART = "pose"
 Array = NDArray[np.float64]
 
@@ -51,14 +51,16 @@ class RealEnv:
         refusal: why the last actions were refused; empty where they were not.
     """
 
-    def __init__(self, task: TaskConfig, chain: KinematicChain, controller: Controller, camera_rings: Mapping[str, str],
-                 joints_ring: str, *, n_obs_steps: int = 2, frequency: float | None = None,
-                 config: DeploymentConfig | None = None, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, task: TaskConfig, chain: KinematicChain, controller: Controller,
+                 camera_rings: Mapping[str, str] | None = None, joints: str | None = None, *, n_obs_steps: int = 2,
+                 frequency: float | None = None, config: DeploymentConfig | None = None,
+                 clock_ns: Callable[[], int] = time.time_ns) -> None:
         """Nothing moves.
 
         Args:
             controller: carries out plans; their times count from start_ns.
-            camera_rings: camera of the task -> ring with records {"image"}; joints_ring: one with {"q": (J,)}.
+            camera_rings: camera of the task -> ring with records {"image"}; joints: ring with {"q": (J,)}. By default
+                those that ring_node of ros2_ws writes (`sensor_rings.py`).
             frequency: of observations, by default the task's rate.
 
         Raises:
@@ -71,8 +73,10 @@ class RealEnv:
         self.refusal = ""
         self._task, self._chain = task, chain
         self._config, self._clock_ns = config or DeploymentConfig(), clock_ns
+        if camera_rings is None:
+            camera_rings = {key: camera_ring(task, key) for key in task.extracted_cameras}
         self._cameras = {key: RingReader(name) for key, name in camera_rings.items()}
-        self._joints = RingReader(joints_ring)
+        self._joints = RingReader(joints or joints_ring(task))
         self._joints_rate_hz = task.joints.rate_hz
         limits = limits_of(task, self._config.limits, chain, self._config.speed)
         posture_rad = np.asarray(task.home.posture_rad, np.float64)
@@ -218,7 +222,7 @@ class RealEnv:
             time.sleep(self._config.refresh_s / 3)
 
     def _refuse_astray(self, q_rad: Array, running: JointTrajectory, receive_ns: int) -> None:
-        """An arm that is elsewhere than its plan, for somebody moved it or its controller stopped, must not jump back."""
+        """An arm that was moved away from its plan, or left behind by its controller, must not be pulled there."""
         error_rad = float(np.max(np.abs(q_rad - running.sample((receive_ns - self.start_ns) * 1e-9).q_rad[0])))
         if error_rad > self._config.following_error_rad:
             raise MotionError(f"the arm is {error_rad:.3f} rad from its plan, at most "

@@ -24,6 +24,7 @@ setup(
             "jtc_node = ladle_nodes.jtc_node:main",
             "policy_node = ladle_nodes.policy_node:main",
             "ruckig_node = ladle_nodes.ruckig_node:main",
+            "ring_node = ladle_nodes.ring_node:main",
         ],
     },
 )
