@@ -27,6 +27,7 @@ from read_sensors_utils.videos import VideoWriter, smaller_view
 FRAMES_TO_MEASURE_RATE = 16
 BLOCK_BYTES = 4_000_000
 MAX_TICKS_A_BLOCK = 64
+VIDEOS_WEIGHT, TICKS_WEIGHT = 4.0, 1.0
 
 
 class CameraRecorder:
@@ -54,10 +55,10 @@ class CameraRecorder:
         self._newest = -1
         self._newest_image: NDArray[Any] | None = None
         self._last_image: NDArray[Any] | None = None
-        self._ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
-        self._ticks_lane = workers.lane()
-        self._videos = CameraVideos(key, camera, writer, video_size, depth_codec)
-        self._videos_lane = workers.lane()
+        ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
+        self._ticks = workers.lane(ticks, TICKS_WEIGHT)
+        videos = CameraVideos(key, camera, writer, video_size, depth_codec)
+        self._videos = workers.lane(videos, VIDEOS_WEIGHT)
 
     def add(self, message: Any, header_ns: int, receive_ns: int) -> bool:
         """Take in the next frame; False if it cannot be decoded, as if it had never been received.
@@ -77,7 +78,7 @@ class CameraRecorder:
             raise BagError(f"{self.topic}: the image size changes from {self.source_size_px} to {size_px} within the "
                            "recording; cut it into two")
         self.source_size_px = size_px
-        self._videos_lane.put(image.nbytes, self._videos.add, image, receive_ns)
+        self._videos.put(CameraVideos.add, image, receive_ns)
         self.header_ns.append(header_ns)
         self.receive_ns.append(receive_ns)
         self._last_image = image
@@ -98,17 +99,17 @@ class CameraRecorder:
         """Keep the frame that is shown now as the next tick's."""
         assert self._newest_image is not None
         self.tick_frames.append(self._newest)
-        self._ticks_lane.put(self._newest_image.nbytes, self._ticks.append, self._newest, self._newest_image)
+        self._ticks.put(TickFrames.append, self._newest, self._newest_image)
 
     def finish(self, n_ticks: int) -> None:
         """Close the files when the workers come to it; ticks beyond n_ticks are dropped."""
         del self.tick_frames[n_ticks:]
-        self._ticks_lane.put(0, self._ticks.finish, n_ticks)
-        self._videos_lane.put(0, self._videos.close)
+        self._ticks.put(TickFrames.finish, n_ticks)
+        self._videos.put(CameraVideos.close)
 
     def abort(self) -> None:
         """Close what is open after an error, when the workers have ended; the files are about to be removed."""
-        self._videos.abort()
+        self._videos.target.abort()
 
 
 class TickFrames:
@@ -119,10 +120,10 @@ class TickFrames:
         self._key = key
         self._camera = camera
         self._shown = -1
-        self._shown_image: NDArray[Any] = np.empty(0)
         row_bytes = camera.width_px * camera.height_px * (3 if camera.kind == "color" else 2)
         self._ticks_a_block = min(max(1, BLOCK_BYTES // row_bytes), MAX_TICKS_A_BLOCK)
-        self._block: list[NDArray[Any]] = []
+        self._rows: NDArray[Any] = np.empty(0)
+        self._n_rows = 0
         self._blocks = 0
         self._folder = group_path / key
         self._compressor = frames_compressor()
@@ -130,30 +131,33 @@ class TickFrames:
     def append(self, frame: int, image: NDArray[Any]) -> None:
         """One more tick, which shows the frame of this number, (H, W[, C]) as the sensor gave it."""
         if frame != self._shown:
-            self._shown, self._shown_image = frame, np.asarray(to_task_size(image, self._camera))
-        self._block.append(self._shown_image)
-        if len(self._block) == self._ticks_a_block:
+            shown = np.asarray(to_task_size(image, self._camera))
+            if not self._rows.size:
+                self._rows = np.zeros((self._ticks_a_block, *shown.shape), shown.dtype)
+            self._rows[self._n_rows] = shown
+            self._shown = frame
+        else:
+            self._rows[self._n_rows] = self._rows[self._n_rows - 1]  # of a block's first: the last block's last
+        self._n_rows += 1
+        if self._n_rows == self._ticks_a_block:
             self._flush()
 
     def finish(self, n_ticks: int) -> None:
         """Write what is left and declare the array, cut to n_ticks."""
-        self._flush()
+        if self._n_rows:
+            self._rows[self._n_rows :] = 0
+            self._flush()
         if self._blocks:
-            shape = self._shown_image.shape
+            shape = self._rows.shape[1:]
             self._group.create_array(self._key, shape=(n_ticks, *shape), chunks=(self._ticks_a_block, *shape),
-                                     dtype=self._shown_image.dtype, compressors=frames_compressor())
+                                     dtype=self._rows.dtype, compressors=frames_compressor())
 
     def _flush(self) -> None:
         """Write the block as zarr's format 2 wants it; zarr itself takes twice as long for it."""
-        if not self._block:
-            return
-        rows = np.zeros((self._ticks_a_block, *self._shown_image.shape), self._shown_image.dtype)
-        rows[: len(self._block)] = self._block
-        self._block.clear()
         self._folder.mkdir(exist_ok=True)
-        name = ".".join([str(self._blocks), *("0" for _ in self._shown_image.shape)])
-        (self._folder / name).write_bytes(self._compressor.encode(rows))
-        self._blocks += 1
+        name = ".".join([str(self._blocks), *("0" for _ in self._rows.shape[1:])])
+        (self._folder / name).write_bytes(self._compressor.encode(self._rows))
+        self._blocks, self._n_rows = self._blocks + 1, 0
 
 
 def frames_compressor() -> Any:
@@ -179,11 +183,11 @@ class CameraVideos:
 
     def add(self, image: NDArray[Any], receive_ns: int) -> None:
         """One more frame, (H, W[, 3]) as the sensor gave it; raises OSError when it cannot be written."""
-        image = self._sized(image)
+        sized = self._sized(image)
         if self._waiting is None:
-            self._write(image)
+            self._write(sized)
             return
-        self._waiting.append((image, receive_ns))
+        self._waiting.append((sized.copy(), receive_ns))
         if len(self._waiting) == FRAMES_TO_MEASURE_RATE:
             self._start()
 

@@ -30,9 +30,9 @@ def results_on_ray(jobs: Sequence[Job], run_job: Callable[[Job], LadleError | No
     ray = connected(address, workers)
     try:
         cores = int(ray.cluster_resources().get("CPU", 1))
-        threads = max(1, cores // max(1, len(jobs)))
-        remote: Any = ray.remote(num_cpus=threads, max_retries=0)(run_job)
-        running: dict[Any, int] = {remote.remote(replace(job, threads=threads)): job.source.number for job in jobs}
+        processes = max(1, cores // max(1, len(jobs)))
+        remote: Any = ray.remote(num_cpus=processes, max_retries=0)(run_job)
+        running: dict[Any, int] = {remote.remote(replace(job, processes=processes)): job.source.number for job in jobs}
         while running:
             (done,), _ = ray.wait(list(running), num_returns=1)
             number = running.pop(done)

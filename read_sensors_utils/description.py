@@ -39,7 +39,7 @@ def describe(replay: Replay, arrays: Mapping[str, NDArray[Any]], mass_g: float |
         "joint_names": list(task.joints.names) if task.joints else [],
         "units": UNITS,
         "mass_g": mass_g,
-        "source": {"bag": bag.source.name, **replay.checksums.by_kind(), "losses": bag.losses.reasons,
+        "source": {"bag": bag.source.name, **replay.checksums, "losses": bag.losses.reasons,
                    "start_ns": bag.start_ns,
                    "duration_s": (bag.end_ns - bag.start_ns) * 1e-9},
         "clock": episode_clock(health),

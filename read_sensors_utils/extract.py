@@ -59,11 +59,11 @@ class Timeline:
 
 
 def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass_g: float | None, *,
-                override: bool = False, definitions: Iterable[Path] = (), threads: int = 1) -> int:
+                override: bool = False, definitions: Iterable[Path] = (), processes: int = 1) -> int:
     """Extract one recording into the folder; returns the number of ticks.
 
     The episode appears whole or not at all. Labels that people made stay, if they still fit the frames. The number of
-    threads that work on the frames changes nothing in the files.
+    processes that work on the frames changes nothing in the files.
 
     Raises:
         BagError: the recording cannot be read or lacks what the task needs.
@@ -74,7 +74,7 @@ def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass
         topics = find_topics(bag, task)
         chain = read_chain(bag, task)
         labels = folder.frame_labels(source.number)
-        with folder.writer(source.number, override=override) as writer, closing(FrameWorkers(threads)) as workers:
+        with folder.writer(source.number, override=override) as writer, closing(FrameWorkers(processes)) as workers:
             replay = Replay(bag, task, topics, writer, workers)
             replay.run()
             check_recording(source.name, task, replay.health())

@@ -60,7 +60,7 @@ class Job:
 
     Attributes:
         definitions: folders or .msg files of types that the recording does not define.
-        threads: how many threads work on its frames.
+        processes: how many processes work on its frames beside the one that reads; 1: the same does both.
     """
 
     source: BagSource
@@ -69,7 +69,7 @@ class Job:
     mass_g: float | None
     override: bool
     definitions: tuple[Path, ...] = ()
-    threads: int = 1
+    processes: int = 1
 
 
 def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override: bool = False,
@@ -81,7 +81,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
 
     Args:
         override: extract again what is complete; people's labels are kept.
-        workers: cores to use: one process a recording, and threads within it where there are fewer recordings.
+        workers: cores to use: one process a recording, and so many for its frames where there are fewer recordings.
         ray_address: a Ray cluster that does the work instead, "local" for one on this machine.
         definitions: folders or .msg files of types that the recordings do not define.
         on_done: called with (done, total) after each recording.
@@ -159,7 +159,7 @@ def _results(jobs: list[Job], workers: int, ray_address: str | None) -> Results:
         yield from results_on_ray(jobs, run_job, ray_address, workers)
         return
     processes = min(workers, len(jobs))
-    jobs = [replace(job, threads=max(1, workers // max(1, processes))) for job in jobs]
+    jobs = [replace(job, processes=max(1, workers // max(1, processes))) for job in jobs]
     if processes <= 1:
         for job in jobs:
             yield job.source.number, run_job(job)
@@ -192,7 +192,7 @@ def run_job(job: Job) -> LadleError | None:
     cv2.setNumThreads(1)  # the frames are spread over the cores, not the pixels of a frame
     try:
         extract_bag(job.source, task_from_text(job.task_text), EpisodeFolder(job.root), job.mass_g,
-                    override=job.override, definitions=job.definitions, threads=job.threads)
+                    override=job.override, definitions=job.definitions, processes=job.processes)
     except LadleError as error:
         return error
     except OSError as error:

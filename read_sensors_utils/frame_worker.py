@@ -1,153 +1,96 @@
-"""Work on frames beside the reading: threads that share lanes of jobs, in order within a lane, bounded in bytes.
-
-OpenCV, the encoders and Blosc let go of Python's lock, so threads of one process keep all cores busy.
-"""
+"""Work on frames beside the reading: lanes of jobs, in order within a lane, spread over processes."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-QUEUE_BYTES = 128_000_000
+from read_sensors_utils.frame_process import FrameProcess
+
+SHARED_BYTES = 48_000_000  # of each process: half a second of two cameras
+
+Target = TypeVar("Target")
+Arguments = ParamSpec("Arguments")
 
 
 class FrameWorkers:
-    """A few threads and the lanes that they serve; the caller is one of them whenever it would have to wait.
+    """A few processes and the lanes that they serve.
 
-    Jobs of one lane run one after the other in the order of `Lane.put`; lanes run beside each other. With fewer than
-    two threads every job runs at once in the caller's thread: the results are the same.
+    Jobs of one lane run one after the other in the order of `Lane.put`; lanes of different processes run beside each
+    other. With fewer than two processes every job runs at once in the caller's: the results are the same.
     """
 
-    def __init__(self, threads: int, queue_bytes: int = QUEUE_BYTES) -> None:
-        self._queue_bytes = queue_bytes
-        self._lock = threading.Lock()
-        self._has_work = threading.Condition(self._lock)  # for the threads
-        self._has_room = threading.Condition(self._lock)  # for the caller
-        self._lanes: list[Lane] = []
-        self._ready: deque[Lane] = deque()
-        self._waiting_bytes = 0
-        self._unfinished = 0
-        self._error: BaseException | None = None
-        self._stopping = False
-        self._threads = [threading.Thread(target=self._serve, name=f"frames-{n}", daemon=True)
-                         for n in range(threads - 1)]
-        for thread in self._threads:
-            thread.start()
+    def __init__(self, processes: int, shared_bytes: int = SHARED_BYTES) -> None:
+        self._n_processes = processes
+        self._shared_bytes = shared_bytes
+        self._lanes: list[Lane[Any]] = []
+        self._processes: list[FrameProcess] = []
+        self._home: list[tuple[FrameProcess, int]] = []  # of each lane: its process, and its target's number there
 
-    def lane(self) -> Lane:
-        """A new sequence of jobs."""
-        self._lanes.append(Lane(self))
+    def lane(self, target: Target, weight: float = 1.0) -> Lane[Target]:
+        """A new sequence of jobs on a target, which its process has as it is when the first job of all is put.
+
+        Args:
+            weight: how much work the lane's jobs are, beside the other lanes'.
+        """
+        self._lanes.append(Lane(self, len(self._lanes), target, weight))
         return self._lanes[-1]
+
+    def put(self, lane: Lane[Any], job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """See `Lane.put`."""
+        if self._n_processes < 2:
+            job(lane.target, *arguments)
+            return
+        if not self._processes:
+            self._start()
+        process, target = self._home[lane.number]
+        process.put(target, job, arguments)
+        self._raise_error()
 
     def finish(self) -> None:
         """Wait for all jobs. Raises what a job raised first; the jobs after it are dropped."""
-        with self._lock:
-            self._help_until(lambda: self._unfinished == 0)
-            self._raise_error()
+        for process in self._processes:
+            process.finish()
+        self._raise_error()
 
     def close(self) -> None:
-        """Drop the jobs that have not begun, wait for the others, end the threads."""
-        with self._lock:
-            self._drop_jobs()
-            self._stopping = True
-            self._has_work.notify_all()
-        for thread in self._threads:
-            thread.join()
+        """End the processes; jobs that have not run are dropped."""
+        for process in self._processes:
+            process.close()
+        self._processes.clear()
 
-    def put(self, lane: Lane, n_bytes: int, job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """See `Lane.put`."""
-        if not self._threads:
-            job(*arguments)
-            return
-        with self._lock:
-            # A job that is larger than the bound is taken when nothing else waits.
-            if self._waiting_bytes and self._waiting_bytes + n_bytes > self._queue_bytes:
-                self._help_until(self._is_roomy)
-            self._raise_error()
-            self._waiting_bytes += n_bytes
-            self._unfinished += 1
-            lane.jobs.append((n_bytes, job, arguments))
-            if not lane.is_scheduled:
-                lane.is_scheduled = True
-                self._ready.append(lane)
-                self._has_work.notify()
-
-    def _is_roomy(self) -> bool:
-        """Half of the room is free: reading and working by turns of many jobs each."""
-        return self._error is not None or self._waiting_bytes <= self._queue_bytes // 2
-
-    def _help_until(self, is_enough: Callable[[], bool]) -> None:
-        """Work in the caller's thread; the lock is held, but not during a job."""
-        while not is_enough():
-            if self._ready:
-                self._work()
-            else:
-                self._has_room.wait_for(lambda: self._ready or is_enough())
-
-    def _serve(self) -> None:
-        with self._lock:
-            while True:
-                self._has_work.wait_for(lambda: self._ready or self._stopping)
-                if not self._ready:
-                    return
-                self._work()
-
-    def _work(self) -> None:
-        """Do the next job; the lock is held, but not during the job."""
-        lane = self._ready.popleft()
-        n_bytes, job, arguments = lane.jobs.popleft()
-        error: BaseException | None = None
-        self._lock.release()
-        try:
-            job(*arguments)
-        except BaseException as raised:
-            error = raised
-        finally:
-            del job, arguments
-            self._lock.acquire()
-        self._done(lane, n_bytes, error)
-
-    def _done(self, lane: Lane, n_bytes: int, error: BaseException | None) -> None:
-        self._waiting_bytes -= n_bytes
-        self._unfinished -= 1
-        if error is not None and self._error is None:
-            self._error = error
-        if self._error is not None:
-            self._drop_jobs()
-        lane.is_scheduled = bool(lane.jobs)
-        if lane.jobs:
-            self._ready.append(lane)  # this thread takes the next one: no other need be woken
-        if self._unfinished == 0 or self._is_roomy():
-            self._has_room.notify()
-
-    def _drop_jobs(self) -> None:
-        for lane in self._ready:
-            lane.is_scheduled = False
-        self._ready.clear()
-        for lane in self._lanes:
-            self._waiting_bytes -= sum(n_bytes for n_bytes, _, _ in lane.jobs)
-            self._unfinished -= len(lane.jobs)
-            lane.jobs.clear()
+    def _start(self) -> None:
+        """The heaviest lanes first, each to the process with the least work so far."""
+        loads = [(0.0, n, list[Lane[Any]]()) for n in range(min(self._n_processes, len(self._lanes)))]
+        for lane in sorted(self._lanes, key=lambda lane: -lane.weight):
+            load, n, lanes = min(loads, key=lambda item: item[:2])
+            loads[n] = (load + lane.weight, n, [*lanes, lane])
+        homes: dict[int, tuple[FrameProcess, int]] = {}
+        for _, _, lanes in loads:
+            self._processes.append(FrameProcess([lane.target for lane in lanes], self._shared_bytes))
+            homes |= {lane.number: (self._processes[-1], n) for n, lane in enumerate(lanes)}
+        self._home = [homes[n] for n in range(len(self._lanes))]
 
     def _raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
+        for process in self._processes:
+            if process.error is not None:
+                raise process.error
 
 
-class Lane:
-    """Jobs that run one after the other."""
+class Lane(Generic[Target]):
+    """Jobs that run one after the other on one target."""
 
-    def __init__(self, workers: FrameWorkers) -> None:
+    def __init__(self, workers: FrameWorkers, number: int, target: Target, weight: float) -> None:
         self._workers = workers
-        self.jobs: deque[tuple[int, Callable[..., Any], tuple[Any, ...]]] = deque()
-        self.is_scheduled = False
+        self.number, self.target, self.weight = number, target, weight
 
-    def put(self, n_bytes: int, job: Callable[..., Any], *arguments: Any) -> None:
-        """Run job(*arguments) after the lane's other jobs; waits while too many bytes are under way.
+    def put(self, job: Callable[Concatenate[Target, Arguments], Any], *arguments: Arguments.args,
+            **_: Arguments.kwargs) -> None:
+        """Run job(target, *arguments) after the lane's other jobs; waits while too much is under way.
+
+        Arrays among the arguments are valid, and not to be written to, until the job is done: it copies what it keeps.
 
         Raises:
             What any job of the workers raised before.
         """
-        self._workers.put(self, n_bytes, job, arguments)
+        self._workers.put(self, job, arguments)

@@ -166,7 +166,7 @@ def _extract_again(folder: EpisodeFolder, bags: Path, task: TaskConfig | None, d
 
 def _extract(source: BagSource, task: TaskConfig, root: Path, mass_g: float | None, workers: int) -> LadleError | None:
     return run_job(Job(source=source, task_text=task_text(task), root=root, mass_g=mass_g, override=True,
-                       threads=workers))
+                       processes=workers))
 
 
 def _task_of_others(folder: EpisodeFolder) -> TaskConfig:

@@ -17,7 +17,7 @@ from ladle.observation_time import StreamStamps
 from ladle.task import CameraConfig, JointsConfig, TaskConfig
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.camera_recorder import CameraRecorder
-from read_sensors_utils.checksums import FileChecksums
+from read_sensors_utils.checksums import file_checksums
 from read_sensors_utils.clocks import ClockMap, clock_maps
 from read_sensors_utils.decode import header_ns
 from read_sensors_utils.frame_worker import FrameWorkers
@@ -43,7 +43,6 @@ class Replay:
                  workers: FrameWorkers) -> None:
         assert task.joints is not None
         self._workers = workers
-        self.checksums = FileChecksums(bag.source, workers)
         self.bag, self.task, self.topics = bag, task, topics
         self.joints = JointRecorder(task.joints, topics.joints, believable_positions(task.limits))
         self.cameras = {key: CameraRecorder(key, task.cameras[key], topic, writer, workers,
@@ -63,6 +62,7 @@ class Replay:
         try:
             self._replay()
             self._finish()
+            self.checksums = file_checksums(self.bag.source)  # while the last frames are worked on
             self._workers.finish()
         except BaseException as error:
             self._workers.close()

@@ -39,7 +39,7 @@ def extract_plainly(path: Path, task: TaskConfig, output: Path, *, same_codec: b
     """
     [source] = find_bags(path)
     folder = EpisodeFolder(output)
-    with Bag(source) as bag, closing(FrameWorkers(threads=1)) as workers:
+    with Bag(source) as bag, closing(FrameWorkers(processes=1)) as workers:
         topics = find_topics(bag, task)
         chain = read_chain(bag, task)
         with folder.writer(source.number) as writer:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -93,8 +93,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("storage", ["mcap", "ros1"])
-def test_threads_change_no_byte(synthetic, tmp_path, small_task, storage):
-    """One recording on one thread and on three: all files are equal, the videos too."""
+def test_processes_change_no_byte(synthetic, tmp_path, small_task, storage):
+    """One recording in one process and with three for its frames: all files are equal, the videos too."""
     path = synthetic.write_bag(tmp_path / "bags" / ("0.bag" if storage == "ros1" else "rosbag_0"),
                                synthetic.BagPlan(storage=storage))
     task = dataclasses.replace(small_task, mass=False)
@@ -166,8 +166,8 @@ def test_a_full_disk_leaves_nothing_half_written(recordings, tmp_path, small_tas
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), BagError("torn frame")])
-def test_an_error_in_a_thread_ends_the_recording(recordings, tmp_path, small_task, monkeypatch, error):
-    """It comes out as it would without threads; nothing is left, no thread goes on."""
+def test_an_error_in_a_process_ends_the_recording(recordings, tmp_path, small_task, monkeypatch, error):
+    """It comes out as it would in one process; nothing is left, no process goes on."""
 
     def fail(*_: object) -> None:
         raise error
@@ -176,7 +176,7 @@ def test_an_error_in_a_thread_ends_the_recording(recordings, tmp_path, small_tas
     with pytest.raises(EpisodeError if isinstance(error, OSError) else BagError, match=r"no space left|torn frame"):
         extract_all(recordings([0]), tmp_path / "out", small_task, workers=3)
     assert not list((tmp_path / "out").glob("**/*.mp4"))
-    assert not any(thread.name.startswith("frames-") for thread in threading.enumerate())
+    assert not multiprocessing.active_children()
 
 
 def test_a_write_error_of_the_real_script_is_one_line(root, recordings, tmp_path, task_file):
@@ -214,6 +214,33 @@ def test_a_kill_leaves_nothing_that_looks_finished(root, synthetic, recordings, 
     assert episodes.numbers() == [0, 1, 2, 3]
     assert not list(out.glob(".partial-*"))
     assert all(len(episodes.load(number)) >= 58 for number in range(4))
+
+
+def test_no_process_outlives_a_killed_extraction(root, synthetic, recordings, tmp_path, task_file):
+    """The processes that work on the frames die with the one that reads, whatever they are doing."""
+    arguments = ("--path-load", recordings([0], synthetic.BagPlan(duration_s=6.0)), "--path-save", tmp_path / "out",
+                 "--task", task_file, "--workers", 2)
+    process = subprocess.Popen(command(root, *arguments), stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline_s = time.monotonic() + 60
+    while len(found := children.read_text().split()) < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    # Stopped, they can neither finish nor notice anything by themselves: only the kernel can end them.
+    for pid in found:
+        os.kill(int(pid), signal.SIGSTOP)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(found) == 2
+    while any(_lives(pid) for pid in found) and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    assert not any(_lives(pid) for pid in found)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(("case", "words"), [

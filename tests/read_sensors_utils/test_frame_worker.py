@@ -1,149 +1,135 @@
-"""Lanes keep their order, bound what waits, and hand errors on."""
+"""Lanes keep their order, arrays arrive as they were, errors and deaths are handed on."""
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
+import multiprocessing
+import os
+import signal
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from read_sensors_utils.frame_worker import FrameWorkers
+from read_sensors_utils.shared_arrays import Place, SharedArrays
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
-def test_jobs_of_a_lane_run_in_order(threads):
-    """Each lane sees its own numbers in order, whatever the others do."""
-    seen: list[list[int]] = [[], [], []]
-    with closing(FrameWorkers(threads, queue_bytes=50)) as workers:
-        lanes = [workers.lane() for _ in seen]
-        for n in range(300):
-            lanes[n % 3].put(7, seen[n % 3].append, n)
-        workers.finish()
-    assert seen == [list(range(start, 300, 3)) for start in range(3)]
+class Notes:
+    """Writes what its jobs are given into a file, one line each."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-def test_no_more_bytes_wait_than_allowed():
-    """The caller waits while the lanes hold too much; one job larger than all passes alone."""
-    gate, running, most = threading.Event(), [0], [0]
+    def add(self, number: int, array: NDArray[Any] | None = None) -> None:
+        """One line."""
+        with self._path.open("a") as file:
+            file.write(f"{number} {'' if array is None else array.dtype.str + str(array.shape) + str(array.sum())}\n")
 
-    def job(n_bytes: int) -> None:
-        gate.wait(60)
-        running[0] -= n_bytes
-
-    def fill() -> None:
-        for n_bytes in (40, 40, 40, 500):
-            lane.put(n_bytes, job, n_bytes)
-            running[0] += n_bytes
-            most[0] = max(most[0], running[0])
-
-    with closing(FrameWorkers(2, queue_bytes=100)) as workers:
-        lane = workers.lane()
-        filler = threading.Thread(target=fill)
-        filler.start()
-        until_s = time.monotonic() + 60
-        while most[0] < 80 and time.monotonic() < until_s:
-            time.sleep(0.001)
-        time.sleep(0.05)  # time for the third to be let in, if it were
-        assert most[0] == 80
-        gate.set()
-        filler.join(60)
-        workers.finish()
-    assert not filler.is_alive()
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("error", [BagError("torn"), OSError(28, "No space left on device")])
-def test_what_a_job_raises_reaches_the_caller_as_it_is(threads, error):
-    """With its class, from put or finish; what was queued behind it does not run."""
-    done: list[int] = []
-
-    def fail() -> None:
+    def fail(self, error: BaseException) -> None:
+        """Raise the error."""
         raise error
 
-    with closing(FrameWorkers(threads)) as workers:
-        lane = workers.lane()
+    def fail_in_its_own_way(self) -> None:
+        """Raise an error of a class that cannot be pickled."""
+
+        class LibraryError(OSError):
+            pass
+
+        raise LibraryError(28, "full")
+
+    def die(self) -> None:
+        """As the kernel does it for want of memory."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def lines(self) -> list[str]:
+        """What was written so far."""
+        return self._path.read_text().splitlines() if self._path.exists() else []
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+@pytest.mark.parametrize("shared_bytes", [1000, 100_000])
+def test_jobs_of_a_lane_run_in_order_with_their_arrays(tmp_path, processes, shared_bytes):
+    """Each lane sees its own numbers and arrays in order, also arrays that are larger than the shared memory."""
+    notes = [Notes(tmp_path / str(n)) for n in range(3)]
+    expected: list[list[str]] = [[], [], []]
+    with closing(FrameWorkers(processes, shared_bytes)) as workers:
+        lanes = [workers.lane(note, weight) for note, weight in zip(notes, (1.0, 3.0, 2.0), strict=True)]
+        for n in range(300):
+            array = np.full((n % 7 + 1, 50), n, np.uint16)
+            expected[n % 3].append(f"{n} {array.dtype.str}{array.shape}{array.sum()}")
+            lanes[n % 3].put(Notes.add, n, array)
+            array[:] = 0  # the caller may do with it what it likes
+        workers.finish()
+    assert [note.lines() for note in notes] == expected
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("error", [BagError("torn"), OSError(28, "No space left on device"), KeyError("a bug")])
+def test_what_a_job_raises_reaches_the_caller(tmp_path, processes, error):
+    """With its class and text, from put or finish; what was put into the lane behind it does not run."""
+    notes = Notes(tmp_path / "0")
+    with closing(FrameWorkers(processes)) as workers:
+        lane = workers.lane(notes)
         with pytest.raises(type(error)) as caught:
-            lane.put(1, fail)
+            lane.put(Notes.fail, error)
+            lane.put(Notes.add, 1)
             workers.finish()
-        with pytest.raises(type(error)):
-            for _ in range(2):
-                lane.put(1, done.append if threads > 1 else fail, *([1] if threads > 1 else []))
+    assert str(caught.value) == str(error)
+    assert processes == 1 or "in fail" in str(caught.value.__cause__)
+    assert not notes.lines()
+    assert not multiprocessing.active_children()
+
+
+def test_an_error_that_cannot_travel_tells_the_same(tmp_path):
+    """A library's own classes of errors may be unknown elsewhere; number and text of the system's error stay."""
+    with closing(FrameWorkers(2)) as workers:
+        lane = workers.lane(Notes(tmp_path / "0"))
+        lane.put(Notes.fail_in_its_own_way)
+        with pytest.raises(OSError, match="full") as caught:
             workers.finish()
-    assert caught.value is error
-    assert not done
+    assert caught.value.errno == 28
 
 
-def test_closing_drops_what_waits_and_ends_the_threads():
-    """An abort waits for the running job only."""
-    started, gate, done = threading.Event(), threading.Event(), []
+def test_a_killed_process_is_one_line(tmp_path):
+    """The caller does not wait for answers that never come."""
+    with closing(FrameWorkers(2)) as workers:
+        lane = workers.lane(Notes(tmp_path / "0"))
+        with pytest.raises(BagError, match="was killed"):
+            lane.put(Notes.die)
+            for n in range(10_000):
+                lane.put(Notes.add, n)
 
-    def job() -> None:
-        started.set()
-        gate.wait(60)
-        done.append(1)
 
-    workers = FrameWorkers(2)
-    lane = workers.lane()
-    for _ in range(50):
-        lane.put(1, job)
-    assert started.wait(5)
-    threading.Timer(0.05, gate.set).start()
+def test_closing_early_ends_the_processes(tmp_path):
+    """An abort waits for nothing."""
+    workers = FrameWorkers(3)
+    lanes = [workers.lane(Notes(tmp_path / str(n))) for n in range(3)]
+    for n in range(50):
+        lanes[n % 3].put(Notes.add, n)
     workers.close()
-    assert len(done) == 1
     workers.close()
-    assert not any(thread.name.startswith("frames-") for thread in threading.enumerate())
+    assert not multiprocessing.active_children()
 
 
-@settings(max_examples=150, deadline=None)
-@given(threads=st.integers(2, 4), queue_bytes=st.integers(1, 60), closes_early=st.booleans(),
-       jobs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 80), st.booleans()), max_size=60),
-       raising=st.sets(st.integers(0, 59), max_size=2))
-def test_no_order_of_events_leaves_anybody_waiting(threads, queue_bytes, closes_early, jobs, raising):
-    """Jobs that raise while the caller waits for room or for the end, and an abort at any moment: all of them end.
-
-    What ran is the beginning of each lane, in order; without an error it is all of it, and nothing is left waiting.
-    """
-    seen: list[list[int]] = [[], [], [], []]
-    put: list[list[int]] = [[], [], [], []]
-    caught: list[BaseException] = []
-
-    def job(lane: int, number: int, yields: bool) -> None:
-        if yields:
-            time.sleep(1e-5)
-        if number in raising:
-            raise BagError(f"job {number}")
-        seen[lane].append(number)
-
-    def run() -> None:
-        with closing(FrameWorkers(threads, queue_bytes)) as workers:
-            lanes = [workers.lane() for _ in seen]
-            try:
-                for number, (lane, n_bytes, yields) in enumerate(jobs):
-                    put[lane].append(number)
-                    lanes[lane].put(n_bytes, job, lane, number, yields)
-                if not closes_early:
-                    workers.finish()
-            except BagError as error:
-                caught.append(error)
-        assert workers._waiting_bytes == workers._unfinished == 0  # pyright: ignore[reportPrivateUsage]
-        assert not any(lane.is_scheduled or lane.jobs for lane in lanes)
-        ended.set()
-
-    ended, interval_s = threading.Event(), sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        runner = threading.Thread(target=run, daemon=True)
-        runner.start()
-        assert ended.wait(60)
-    finally:
-        sys.setswitchinterval(interval_s)
-    for ran, given_ in zip(seen, put, strict=True):
-        assert ran == given_[: len(ran)]
-    if not closes_early:
-        assert bool(caught) == any(number < len(jobs) for number in raising)
-        assert caught or seen == put
+@settings(max_examples=200, deadline=None)
+@given(n_bytes=st.integers(8, 120), sizes=st.lists(st.integers(0, 130), max_size=60), data=st.data())
+def test_no_array_is_overwritten_before_its_release(n_bytes, sizes, data):
+    """Whatever the sizes and whenever they are released; an array that fits is refused only while others are there."""
+    shared = SharedArrays(n_bytes)
+    held: list[tuple[Place, int, int]] = []
+    for number, size in enumerate(sizes):
+        array = np.full(size, number, np.uint8)
+        place = shared.put(array)
+        assert place is not None or held or size > n_bytes
+        if place is not None:
+            held.append((place, number, shared.end))
+        for where, value, _ in held:
+            np.testing.assert_array_equal(shared.get(where), np.full(where.shape, value))
+        for _ in range(data.draw(st.integers(0, len(held)))):
+            shared.release(held.pop(0)[2])

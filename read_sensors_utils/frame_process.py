@@ -1,0 +1,143 @@
+"""A process that works on frames: forked, so that it costs nothing to begin, and gone as soon as its parent is.
+
+It shares no lock of Python with the process that reads. Jobs and answers go through a pipe, arrays through shared
+memory; every job is answered, in order, with None or with what it raised and where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ladle.errors import BagError
+from read_sensors_utils.shared_arrays import Place, SharedArrays
+
+log = logging.getLogger("ladle.extract")
+
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>, prctl(2)
+# Far fewer than fill the pipe with answers: a process that cannot answer would read no more jobs.
+MAX_JOBS_AHEAD = 64
+KILLED = "a worker process was killed, perhaps for want of memory; run the same command again with --workers 1"
+
+
+class JobTracebackError(Exception):
+    """Where in the other process a job failed: the cause of what it raised."""
+
+
+class FrameProcess:
+    """The parent's end: jobs for the targets, which the child has as they were at the fork.
+
+    Attributes:
+        error: what a job raised first.
+    """
+
+    def __init__(self, targets: Sequence[Any], shared_bytes: int) -> None:
+        self._shared = SharedArrays(shared_bytes)
+        self._ends: deque[int] = deque()  # of each job without an answer, in the shared memory
+        self.error: BaseException | None = None
+        cv2.setNumThreads(1)  # a forked process has none of OpenCV's threads
+        context = multiprocessing.get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._shared, targets, os.getpid()), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def put(self, target: int, job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Have job(targets[target], *arguments) run; waits while too much is under way.
+
+        Raises:
+            BagError: the process was killed.
+        """
+        if len(self._ends) >= MAX_JOBS_AHEAD:
+            self._take_answers(lambda: len(self._ends) <= MAX_JOBS_AHEAD // 2)
+        sent = [self._sent(value) if isinstance(value, np.ndarray) else value for value in arguments]
+        try:
+            self._pipe.send((target, job, sent))
+        except OSError as error:
+            raise BagError(KILLED) from error
+        self._ends.append(self._shared.end)
+
+    def finish(self) -> None:
+        """Wait for all jobs. Raises BagError when the process was killed."""
+        self._take_answers(lambda: False)
+
+    def close(self) -> None:
+        """End the process, in the middle of a job if it has one."""
+        if self._ends or self.error is not None:
+            self._process.kill()
+        with contextlib.suppress(OSError):  # it may be gone already
+            self._pipe.send(None)
+        self._pipe.close()
+        self._process.join()
+
+    def _sent(self, array: NDArray[Any]) -> NDArray[Any] | Place:
+        """An array by its place; by itself, through the pipe, where the shared memory is too small."""
+        while (place := self._shared.put(array)) is None and self._ends:
+            self._take_answers(lambda: self._shared.is_half_empty)
+        return array if place is None else place
+
+    def _take_answers(self, is_enough: Callable[[], bool]) -> None:
+        """One or more; half of the room at a time, so that reading and working take turns of many jobs each."""
+        while self._ends:
+            try:
+                answer = self._pipe.recv()
+            except (EOFError, OSError) as error:
+                raise BagError(KILLED) from error
+            self._shared.release(self._ends.popleft())
+            if answer is not None and self.error is None:
+                error, text = answer
+                error.__cause__ = JobTracebackError(text)
+                self.error = error
+            if is_enough():
+                return
+
+
+def _serve(pipe: Connection, shared: SharedArrays, targets: Sequence[Any], parent: int) -> None:
+    """In the child."""
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
+    has_failed = False
+    while (message := pipe.recv()) is not None:
+        target, job, sent = message
+        answer: tuple[BaseException, str] | None = None
+        if not has_failed:
+            try:
+                job(targets[target], *[shared.get(value) if isinstance(value, Place) else value for value in sent])
+            except BaseException as error:
+                has_failed, answer = True, (_portable(error), traceback.format_exc())
+        pipe.send(answer)
+    os._exit(0)  # nothing is left to do: no thread that a library started in a job is waited for
+
+
+def _die_with(parent: int) -> None:
+    """What this process writes must not outlive the parent: the next run may use the same folder."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error itself if it can travel, else one that tells the same."""
+    try:
+        same = pickle.loads(pickle.dumps(error))
+        if type(same) is type(error) and str(same) == str(error):
+            return error
+    except Exception:
+        log.debug("%r cannot be pickled", error)
+    return OSError(error.errno, error.strerror) if isinstance(error, OSError) else RuntimeError(repr(error))
