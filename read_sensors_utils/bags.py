@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from operator import attrgetter
@@ -20,14 +20,11 @@ from ladle.errors import BagError
 from read_sensors_utils.find_bags import BagSource, missing_files
 from read_sensors_utils.message_types import Decoder, MessageTypes
 from read_sensors_utils.storage.compressed_file import unpacked
-from read_sensors_utils.storage.decompress import MAX_CHUNK_BYTES, zstd
 from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.packed_messages import plain
 from read_sensors_utils.storage.records import Channel, Losses, RawMessage, Storage
 
 log = logging.getLogger("ladle.bags")
-
-ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1; a CDR message begins with 00
-
 
 @dataclass(frozen=True)
 class TopicInfo:
@@ -133,14 +130,15 @@ class Bag:
                            "differently; extract them as separate recordings")
         return found[0]
 
-    def messages(self, topics: Iterable[str], through: Mapping[str, Callable[[Decoder], Decoder]] | None = None,
-                 ) -> Iterator[tuple[str, int, Any]]:
+    def messages(self, topics: Iterable[str], through: Mapping[str, Callable[[Decoder], Any]] | None = None,
+                 left: Collection[str] = ()) -> Iterator[tuple[str, int, Any]]:
         """(topic, receive stamp in ns, message) of the topics, in the order of receipt.
 
         A message that cannot be decoded is left out and counted in `skipped`.
 
         Args:
             through: topic -> what makes a faster decoder out of the topic's own.
+            left: topics whose faster decoder can do with LeftBytes, for messages that may stay in the file.
 
         Raises:
             BagError: a file cannot be read any further.
@@ -148,7 +146,7 @@ class Bag:
         wanted = set(topics)
         for topic in wanted:
             self.skipped.pop(topic, None)
-        yield from self._decoded(wanted, self._skip, through or {})
+        yield from self._decoded(wanted, self._skip, through or {}, left)
 
     def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, int, bytes | memoryview]]:
         """(topic, receive stamp in ns, bytes) of the topics, in the order of receipt; see `decoder`.
@@ -159,7 +157,7 @@ class Bag:
         wanted = set(topics)
         for topic in wanted:
             self.skipped.pop(topic, None)
-        yield from self._converted(wanted, _plain, self._skip)
+        yield from self._converted(wanted, plain, self._skip)
 
     def first(self, topic: str) -> Any:
         """First message on the topic that can be decoded; check `has` before.
@@ -222,19 +220,22 @@ class Bag:
         return [(storage, channel) for storage in self._storages for channel in storage.channels
                 if topics is None or channel.topic in topics]
 
-    def _merged(self, topics: set[str]) -> Iterator[RawMessage]:
+    def _merged(self, topics: set[str], left: Collection[str]) -> Iterator[RawMessage]:
         streams: list[Iterator[RawMessage]] = []
         for storage in self._storages:
             keys = [channel.key for channel in storage.channels
                     if channel.topic in topics and storage.counts.get(channel.key, 0)]
             if keys:
                 every = len(keys) == sum(count > 0 for count in storage.counts.values())
-                streams.append(storage.messages(None if every else keys))
+                stay = [channel.key for channel in storage.channels if channel.topic in left]
+                streams.append(storage.messages(None if every else keys, stay))
         return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("receive_ns"))
 
-    def _decoded(self, topics: set[str], skip: Callable[[str, str], None],
-                 through: Mapping[str, Callable[[Decoder], Decoder]]) -> Iterator[tuple[str, int, Any]]:
-        decoders: dict[int, Decoder | BagError] = {}
+    def _decoded(
+        self, topics: set[str], skip: Callable[[str, str], None], through: Mapping[str, Callable[[Decoder], Any]],
+        left: Collection[str] = ()
+    ) -> Iterator[tuple[str, int, Any]]:
+        decoders: dict[int, Any] = {}
         for _, channel in self._channels(topics):
             decode = self._decoder_or_reason(channel)
             if channel.topic in through and not isinstance(decode, BagError):
@@ -245,14 +246,15 @@ class Bag:
             decode = decoders[id(message.channel)]
             if isinstance(decode, BagError):
                 raise decode
-            return decode(_plain(message))
+            return decode(plain(message))
 
-        return self._converted(topics, decoded, skip)
+        return self._converted(topics, decoded, skip, left)
 
     def _converted(
-        self, topics: set[str], convert: Callable[[RawMessage], Any], skip: Callable[[str, str], None]
+        self, topics: set[str], convert: Callable[[RawMessage], Any], skip: Callable[[str, str], None],
+        left: Collection[str] = ()
     ) -> Iterator[tuple[str, int, Any]]:
-        for message in self._merged(topics):
+        for message in self._merged(topics, left):
             topic, receive_ns = message.channel.topic, message.receive_ns
             try:
                 converted = convert(message)
@@ -287,18 +289,3 @@ class Bag:
 
 def _told(receive_ns: int, error: BagError) -> str:
     return f"(received at {receive_ns} ns) {error}"
-
-
-def _plain(message: RawMessage) -> bytes | memoryview:
-    """The message's bytes, unpacked where the recorder compressed each message (compression_mode MESSAGE)."""
-    data = message.data
-    if message.channel.encoding != "cdr" or data[:4] != ZSTD_MAGIC:
-        return data
-    machine = zstd.ZstdDecompressor()
-    try:
-        plain = machine.decompress(data, max_length=MAX_CHUNK_BYTES)
-    except zstd.ZstdError as error:
-        raise BagError(f"cannot be unpacked: {error}") from error
-    if not machine.eof:
-        raise BagError("cannot be unpacked: it is cut off or unpacks to more than is accepted")
-    return plain

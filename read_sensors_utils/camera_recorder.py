@@ -22,6 +22,7 @@ from read_sensors_utils.decode import decode_image
 from read_sensors_utils.frame_worker import FrameWorkers
 from read_sensors_utils.image_layout import ImageLayout, RawImage
 from read_sensors_utils.message_types import Decoder
+from read_sensors_utils.storage.source import LeftArray
 from read_sensors_utils.videos import VideoWriter, smaller_view
 
 FRAMES_TO_MEASURE_RATE = 16
@@ -53,8 +54,8 @@ class CameraRecorder:
         self.skipped = 0
         self.reason = ""
         self._newest = -1
-        self._newest_image: NDArray[Any] | None = None
-        self._last_image: NDArray[Any] | None = None
+        self._newest_image: NDArray[Any] | LeftArray | None = None
+        self._last_image: NDArray[Any] | LeftArray | None = None
         ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
         self._ticks = workers.lane(ticks, TICKS_WEIGHT)
         videos = CameraVideos(key, camera, writer, video_size, depth_codec)
@@ -84,7 +85,7 @@ class CameraRecorder:
         self._last_image = image
         return True
 
-    def fast_decoder(self, decode: Decoder) -> Decoder:
+    def fast_decoder(self, decode: Decoder) -> ImageLayout:
         """Of the topic's decoder one that gives a RawImage where it need not decode."""
         return ImageLayout(decode, self._image_of)
 

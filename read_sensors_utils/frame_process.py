@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from read_sensors_utils.shared_arrays import Place, SharedArrays
+from read_sensors_utils.storage.source import LeftArray
 
 log = logging.getLogger("ladle.extract")
 
@@ -116,11 +117,17 @@ def _serve(pipe: Connection, shared: SharedArrays, targets: Sequence[Any], paren
         answer: tuple[BaseException, str] | None = None
         if not has_failed:
             try:
-                job(targets[target], *[shared.get(value) if isinstance(value, Place) else value for value in sent])
+                job(targets[target], *[_received(value, shared) for value in sent])
             except BaseException as error:
                 has_failed, answer = True, (_portable(error), traceback.format_exc())
         pipe.send(answer)
     os._exit(0)  # nothing is left to do: no thread that a library started in a job is waited for
+
+
+def _received(value: Any, shared: SharedArrays) -> Any:
+    if isinstance(value, LeftArray):
+        return value.read()
+    return shared.get(value) if isinstance(value, Place) else value
 
 
 def _die_with(parent: int) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, TypeVar
 
 from read_sensors_utils.frame_process import FrameProcess
 
 SHARED_BYTES = 48_000_000  # of each process: half a second of two cameras
 
 Target = TypeVar("Target")
-Arguments = ParamSpec("Arguments")
 
 
 class FrameWorkers:
@@ -27,6 +26,11 @@ class FrameWorkers:
         self._processes: list[FrameProcess] = []
         self._home: list[tuple[FrameProcess, int]] = []  # of each lane: its process, and its target's number there
 
+    @property
+    def are_processes(self) -> bool:
+        """Whether jobs run in processes of their own, which read a LeftArray among the arguments themselves."""
+        return self._n_processes > 1
+
     def lane(self, target: Target, weight: float = 1.0) -> Lane[Target]:
         """A new sequence of jobs on a target, which its process has as it is when the first job of all is put.
 
@@ -38,7 +42,7 @@ class FrameWorkers:
 
     def put(self, lane: Lane[Any], job: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """See `Lane.put`."""
-        if self._n_processes < 2:
+        if not self.are_processes:
             job(lane.target, *arguments)
             return
         if not self._processes:
@@ -84,11 +88,11 @@ class Lane(Generic[Target]):
         self._workers = workers
         self.number, self.target, self.weight = number, target, weight
 
-    def put(self, job: Callable[Concatenate[Target, Arguments], Any], *arguments: Arguments.args,
-            **_: Arguments.kwargs) -> None:
+    def put(self, job: Callable[..., Any], *arguments: Any) -> None:
         """Run job(target, *arguments) after the lane's other jobs; waits while too much is under way.
 
         Arrays among the arguments are valid, and not to be written to, until the job is done: it copies what it keeps.
+        A LeftArray is read for the job, where jobs run in processes of their own.
 
         Raises:
             What any job of the workers raised before.

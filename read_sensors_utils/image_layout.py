@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ladle.errors import BagError
 from read_sensors_utils.decode import header_ns
 from read_sensors_utils.message_types import Decoder
+from read_sensors_utils.storage.source import LeftArray, LeftBytes
 
 NS_PER_S = 1_000_000_000
 STAMP = struct.Struct("<iI")
@@ -27,10 +28,10 @@ ATTEMPTS = 12  # to learn
 
 
 class RawImage(NamedTuple):
-    """The header stamp of a message and its image, which may be a view of the message's bytes."""
+    """The header stamp of a message and its image: a view of the message's bytes, or left in the file as they are."""
 
     stamp_ns: int
-    image: NDArray[Any]
+    image: NDArray[Any] | LeftArray
 
 
 class _Layout(NamedTuple):
@@ -41,12 +42,16 @@ class _Layout(NamedTuple):
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
-    def read(self, data: bytes | memoryview) -> RawImage | None:
-        if (len(data) != self.length or data[STAMP_END : self.pixels_at] != self.head
-                or data[: len(self.start)] != self.start):
+    def read(self, data: bytes | memoryview | LeftBytes) -> RawImage | None:
+        begin, length = (data.head, data.size) if isinstance(data, LeftBytes) else (data, len(data))
+        if (length != self.length or begin[STAMP_END : self.pixels_at] != self.head
+                or begin[: len(self.start)] != self.start):
             return None
-        seconds, nanoseconds = STAMP.unpack_from(data, STAMP_AT)
-        image = np.frombuffer(data, self.dtype, offset=self.pixels_at).reshape(self.shape)
+        seconds, nanoseconds = STAMP.unpack_from(begin, STAMP_AT)
+        if isinstance(data, LeftBytes):
+            image = LeftArray(data.descriptor, data.path, data.offset + self.pixels_at, self.dtype, self.shape)
+        else:
+            image = np.frombuffer(data, self.dtype, offset=self.pixels_at).reshape(self.shape)
         # Seconds are signed in ROS 2 and not in ROS 1; the few values where that matters are decoded in full.
         return None if seconds < 0 else RawImage(seconds * NS_PER_S + nanoseconds, image)
 
@@ -60,10 +65,11 @@ class ImageLayout:
         self._layout: _Layout | None = None
         self._attempts_left = ATTEMPTS
 
-    def __call__(self, data: bytes | memoryview) -> Any:
+    def __call__(self, data: bytes | memoryview | LeftBytes) -> Any:
         """The image alone, or the whole message. Raises BagError for one that cannot be decoded."""
         if self._layout is not None and (found := self._layout.read(data)) is not None:
             return found
+        data = data.read() if isinstance(data, LeftBytes) else data
         message = self._decode(data)
         if self._attempts_left and getattr(message, "__msgtype__", "") == IMAGE_TYPE and header_ns(message):
             self._attempts_left -= 1

@@ -118,7 +118,8 @@ class Replay:
         # Once the first tick is found, nothing depends on the joints until all of them are there.
         decoder = partial(self.joints.fast_decoder, may_wait=lambda: bool(self.schedule.decisions_ns))
         cameras = {camera.topic: camera.fast_decoder for camera in self.cameras.values()}
-        return self.bag.messages(topics, {**cameras, self.topics.joints: decoder})
+        left = cameras if self._workers.are_processes else ()
+        return self.bag.messages(topics, {**cameras, self.topics.joints: decoder}, left)
 
     def _replay(self) -> None:
         stream_of = {self.topics.joints: JOINTS, **{topic: key for key, topic in self.topics.cameras.items()}}

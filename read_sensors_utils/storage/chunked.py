@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from ladle.errors import BagError
 from read_sensors_utils.storage.decompress import ChunkDamageError
 from read_sensors_utils.storage.records import Channel, Losses, RawMessage
-from read_sensors_utils.storage.scan import Scan, load
-from read_sensors_utils.storage.source import FileBytes
+from read_sensors_utils.storage.scan import Scan, Segment, load
+from read_sensors_utils.storage.source import FileBytes, LeftBytes
 
 log = logging.getLogger(__name__)
 
+BEGIN_BYTES = 1024  # hold a joint state, and what comes before an image's pixels
 CACHE_BYTES = 256 << 20  # chunks that overlap in time; beyond it the one used least recently is read again later
 
 
@@ -99,15 +100,23 @@ class ChunkedStorage(ABC):
         """A scan that has not run."""
 
     @abstractmethod
-    def message_at(self, data: memoryview, offset: int) -> tuple[int, int, int, int] | None:
-        """(channel, receive time in ns, start, stop) of the message record at offset; None if there is none."""
+    def message_at(self, data: memoryview, offset: int, size: int) -> tuple[int, int, int, int] | None:
+        """(channel, receive time in ns, start, stop) of the message record at offset; None if there is none.
+
+        Args:
+            data: the segment, or as much of its beginning as holds the record's head.
+            size: bytes of the segment.
+        """
 
     def close(self) -> None:
         """Let go of the file."""
         self.file.close()
 
-    def messages(self, keys: Collection[int] | None = None) -> Iterator[RawMessage]:
+    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
         """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
+
+        Args:
+            left: channels of which large messages in chunks without compression and checksum are left in the file.
 
         Raises:
             BagError: the file is changed by someone else while it is read.
@@ -120,7 +129,7 @@ class ChunkedStorage(ABC):
                 numbers = np.array([n for n in numbers.tolist() if _place(scan, n) not in seen], np.int64)
             given = 0
             try:
-                for message in self._deliver(scan, numbers):
+                for message in self._deliver(scan, numbers, left):
                     given += 1
                     if message is not None:
                         yield message
@@ -135,7 +144,7 @@ class ChunkedStorage(ABC):
             else:
                 return
 
-    def _deliver(self, scan: Scan, numbers: NDArray[np.int64]) -> Iterator[RawMessage | None]:
+    def _deliver(self, scan: Scan, numbers: NDArray[np.int64], left: Collection[int]) -> Iterator[RawMessage | None]:
         """One item a row; None for a message in a damaged chunk."""
         segments = scan.positions.segments
         uses = np.bincount(segments[numbers], minlength=len(scan.segments)).tolist()
@@ -143,6 +152,9 @@ class ChunkedStorage(ABC):
         damaged: set[int] = set()
         taken, times, data = -1, 0, memoryview(b"")
         for time_ns, key, number, offset in scan.positions.rows(numbers):
+            if left and scan.segments[number].is_plain:
+                yield RawMessage(channels[key], time_ns, self._alone(scan.segments[number], offset, key, time_ns, left))
+                continue
             if number in damaged:
                 yield None
                 continue
@@ -158,10 +170,25 @@ class ChunkedStorage(ABC):
                     yield None
                     continue
             times += 1
-            found = message_at(data, offset)
+            found = message_at(data, offset, len(data))
             if found is None or found[0] != key or found[1] != time_ns:
                 raise IndexUnsoundError
             yield RawMessage(channels[key], time_ns, data[found[2] : found[3]])
+
+    def _alone(self, segment: Segment, offset: int, key: int, time_ns: int,
+               left: Collection[int]) -> memoryview | LeftBytes:
+        """The data of one message of a plain segment, without reading the others."""
+        start, size = segment.offset + offset, segment.raw - offset
+        begin = memoryview(self.file.peek(start, min(size, BEGIN_BYTES)))
+        found = self.message_at(begin, 0, size)
+        if found is None or (found[3] > len(begin) and key not in left):
+            begin = memoryview(self.file.read(start, size if found is None else found[3]))
+            found = self.message_at(begin, 0, size)
+        if found is None or found[0] != key or found[1] != time_ns:
+            raise IndexUnsoundError
+        data = begin[found[2] : found[3]]
+        n_bytes = found[3] - found[2]
+        return data if len(data) == n_bytes else self.file.left(start + found[2], n_bytes, data)
 
     def _lose(self, scan: Scan, number: int, why: str) -> None:
         if scan is self._scan and number not in self._lost:

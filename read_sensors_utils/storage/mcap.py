@@ -41,14 +41,14 @@ class McapStorage(ChunkedStorage):
         """A scan that has not run."""
         return McapScan(self.file, is_deep=is_deep)
 
-    def message_at(self, data: memoryview, offset: int) -> tuple[int, int, int, int] | None:
+    def message_at(self, data: memoryview, offset: int, size: int) -> tuple[int, int, int, int] | None:
         """(channel, receive time in ns, start, stop) of the message record at offset; None if there is none."""
         try:
             opcode, length, key, _, time_ns, _ = WHOLE_MESSAGE_HEAD.unpack_from(data, offset)
         except struct.error:
             return None
         stop = offset + HEAD.size + length
-        if opcode != MESSAGE or length < MESSAGE_HEAD.size or stop > len(data):
+        if opcode != MESSAGE or length < MESSAGE_HEAD.size or stop > size:
             return None
         return key, time_ns, offset + WHOLE_MESSAGE_HEAD.size, stop
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from read_sensors_utils.storage.source import LeftBytes
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -32,7 +34,7 @@ class RawMessage(NamedTuple):
 
     channel: Channel
     receive_ns: int
-    data: bytes | memoryview
+    data: bytes | memoryview | LeftBytes
 
 
 @dataclass
@@ -81,8 +83,12 @@ class Storage(Protocol):
     losses: Losses
     backsteps: dict[int, int]
 
-    def messages(self, keys: Collection[int] | None = None) -> Iterator[RawMessage]:
-        """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file."""
+    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
+        """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
+
+        Args:
+            left: channels of which large messages are left in the file where that is possible.
+        """
         ...
 
     def close(self) -> None:

@@ -37,10 +37,10 @@ class Ros1Storage(ChunkedStorage):
         """A scan that has not run."""
         return Ros1Scan(self.file, is_deep=is_deep)
 
-    def message_at(self, data: memoryview, offset: int) -> tuple[int, int, int, int] | None:
+    def message_at(self, data: memoryview, offset: int, size: int) -> tuple[int, int, int, int] | None:
         """(connection, receive time in ns, start, stop) of the message record at offset; None if there is none."""
         head = head_in_memory(data, offset)
-        if head is None or head.opcode != MESSAGE or head.end > len(data):
+        if head is None or head.opcode != MESSAGE or head.end > size:
             return None
         key, time_ns = number(head.fields, b"conn"), stamp_ns(head.fields)
         return None if key is None or time_ns is None else (key, time_ns, head.data, head.end)

@@ -47,6 +47,11 @@ class Segment:
     crc: int = 0
     is_whole: bool = True
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether each of its messages can be read by itself."""
+        return self.compression == "none" and not self.crc and self.is_whole
+
 
 def load(file: FileBytes, segment: Segment) -> bytes:
     """The raw bytes of a segment; of a cut-off one as much as there is.

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ladle.errors import BagError
 
@@ -33,20 +38,11 @@ class FileBytes:
         Raises:
             BagError: the file has become shorter, or the disk fails.
         """
-        parts: list[bytes] = []
-        missing = size
-        while missing:
-            try:
-                part = os.pread(self._file.fileno(), missing, offset + size - missing)
-            except OSError as error:
-                raise BagError(f"cannot read {self.path} at byte {offset}: {error.strerror}; check the disk, "
-                               "or copy the recording again") from error
-            if not part:
-                raise BagError(f"{self.path} became shorter while it was read: it ends before byte {offset + size}; "
-                               "wait until it is fully copied or recorded, then try again")
-            parts.append(part)
-            missing -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return _read(self._file.fileno(), self.path, offset, size)
+
+    def left(self, offset: int, size: int, head: memoryview) -> LeftBytes:
+        """These bytes, to be read by whoever needs them; head: the first of them."""
+        return LeftBytes(self._file.fileno(), self.path, offset, size, head)
 
     def peek(self, offset: int, size: int) -> bytes:
         """Up to size bytes, less only at the end of the file; meant for small pieces in rising order."""
@@ -60,3 +56,50 @@ class FileBytes:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+class LeftBytes(NamedTuple):
+    """Bytes that were left in an open file, but for the first ones; a process forked since can read them too."""
+
+    descriptor: int
+    path: Path
+    offset: int
+    size: int
+    head: memoryview
+
+    def read(self) -> bytes:
+        """All of them. Raises BagError as `FileBytes.read`."""
+        return _read(self.descriptor, self.path, self.offset, self.size)
+
+
+class LeftArray(NamedTuple):
+    """An array that was left in an open file; a process forked since can read it too."""
+
+    descriptor: int
+    path: Path
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def read(self) -> NDArray[Any]:
+        """The array. Raises BagError as `FileBytes.read`."""
+        n_bytes = self.dtype.itemsize * math.prod(self.shape)
+        data = _read(self.descriptor, self.path, self.offset, n_bytes)
+        return np.frombuffer(data, self.dtype).reshape(self.shape)
+
+
+def _read(descriptor: int, path: Path, offset: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    missing = size
+    while missing:
+        try:
+            part = os.pread(descriptor, missing, offset + size - missing)
+        except OSError as error:
+            raise BagError(f"cannot read {path} at byte {offset}: {error.strerror}; check the disk, "
+                           "or copy the recording again") from error
+        if not part:
+            raise BagError(f"{path} became shorter while it was read: it ends before byte {offset + size}; "
+                           "wait until it is fully copied or recorded, then try again")
+        parts.append(part)
+        missing -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -64,7 +64,7 @@ class SqliteStorage:
         times = self._positions.times_ns
         self.start_ns, self.end_ns = (int(times.min()), int(times.max())) if len(times) else (0, 0)
 
-    def messages(self, keys: Collection[int] | None = None) -> Iterator[RawMessage]:
+    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
         """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file."""
         rows = self._positions.ordered(keys)
         if self._pages is not None:

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from rosbags.rosbag2.storage_mcap import McapReader
 
 from ladle.errors import BagError
-from read_sensors_utils.storage import scan
+from read_sensors_utils.storage import chunked, scan
 from read_sensors_utils.storage.mcap import McapStorage
 from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.source import LeftBytes
 
 MAGIC = b"\x89MCAP0\r\n"
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"": bytes, "zstd": zstd.compress, "lz4": lz4.frame.compress}
@@ -262,6 +263,24 @@ def test_a_chunk_is_not_read_for_channels_that_it_does_not_hold(tmp_path: Path) 
     storage = opened(tmp_path, START + chunk([*DECLARED, message(1, 1)]) + chunk([message(2, 2)], crc=1) + END)
     assert rows(storage, [1]) == [(1, 1)]
     assert not storage.losses
+
+
+@pytest.mark.parametrize("begin_bytes", [8, 64, 1024])
+@pytest.mark.parametrize("kind", ["plain", "no index", "loose", "checksum", "zstd", "cut"])
+def test_large_messages_can_be_left_in_the_file(tmp_path: Path, monkeypatch, kind: str, begin_bytes: int) -> None:
+    """Where each can be read by itself; all messages are the same, in the same order, however they are stored."""
+    monkeypatch.setattr(chunked, "BEGIN_BYTES", begin_bytes)
+    whole = chunk([*DECLARED, *MESSAGES], "zstd" if kind == "zstd" else "", crc=None if kind == "checksum" else 0,
+                  index=kind != "no index")
+    data = START + (b"".join([*DECLARED, *MESSAGES]) if kind == "loose" else whole)
+    storage = opened(tmp_path, data[:-400] if kind == "cut" else data + END)
+    found = list(storage.messages(None, left=[1]))
+    contents = [m.data.read() if isinstance(m.data, LeftBytes) else bytes(m.data) for m in found]
+    assert [(m.channel.key, m.receive_ns) for m in found] == rows(storage)
+    assert contents == [payload(m.channel.key, m.receive_ns) for m in found]
+    left = [m.channel.key for m in found if isinstance(m.data, LeftBytes)]
+    stays = kind in ("plain", "no index", "loose") and begin_bytes == 64  # 8: no record's head, 1024: all of it
+    assert left == ([key for key, _ in rows(storage) if key == 1] if stays else [])
 
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path) -> None:

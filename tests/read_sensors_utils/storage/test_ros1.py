@@ -13,8 +13,10 @@ from rosbags.rosbag1 import Reader, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from ladle.errors import BagError
+from read_sensors_utils.storage import chunked
 from read_sensors_utils.storage.opening import open_storage
 from read_sensors_utils.storage.ros1 import Ros1Storage
+from read_sensors_utils.storage.source import LeftBytes
 
 MAGIC = b"#ROSBAG V2.0\n"
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"none": bytes, "bz2": bz2.compress, "lz4": lz4.frame.compress}
@@ -71,6 +73,19 @@ def written(folder: Path, compression: str) -> bytes:
 
 def numbers(storage: Ros1Storage, keys: list[int] | None = None) -> list[int]:
     return [int(bytes(m.data).split()[1]) for m in storage.messages(keys)]
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_large_messages_can_be_left_in_the_file(tmp_path: Path, monkeypatch, compression: str) -> None:
+    """Of a bag without compression; they come in the same order, with the same bytes."""
+    monkeypatch.setattr(chunked, "BEGIN_BYTES", 80)
+    storage = opened(tmp_path, written(tmp_path, compression))
+    [key] = [channel.key for channel in storage.channels if channel.topic == "/a"]
+    found = list(storage.messages(None, left=[key]))
+    contents = [m.data.read() if isinstance(m.data, LeftBytes) else bytes(m.data) for m in found]
+    assert contents == [bytes(m.data) for m in storage.messages()]
+    left = {m.channel.key for m in found if isinstance(m.data, LeftBytes)}
+    assert left == ({key} if compression == "none" else set())
 
 
 @pytest.mark.parametrize("name", [
