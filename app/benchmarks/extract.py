@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import tempfile
 import time
@@ -142,7 +143,11 @@ def _child(pipe: Connection, function: Callable[..., float], arguments: tuple[ob
 
 
 def _peak_bytes() -> int:
-    """Of this process alone: the kernel's ru_maxrss would still know the parent that it was forked from."""
+    """At most so much was held by this process and those that it forked for the frames, one a core.
+
+    Pages that they share count for each of them. Of this process the kernel's ru_maxrss would still know the parent.
+    """
     match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert match is not None
-    return int(match.group(1)) * 1024
+    largest_child_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return (int(match.group(1)) + (os.cpu_count() or 1) * largest_child_kb) * 1024
