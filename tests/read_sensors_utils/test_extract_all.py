@@ -221,10 +221,12 @@ def test_no_process_outlives_a_killed_extraction(root, synthetic, recordings, tm
     arguments = ("--path-load", recordings([0], synthetic.BagPlan(duration_s=6.0)), "--path-save", tmp_path / "out",
                  "--task", task_file, "--workers", 2)
     process = subprocess.Popen(command(root, *arguments), stderr=subprocess.DEVNULL)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     deadline_s = time.monotonic() + 60
-    while len(found := children.read_text().split()) < 2 and time.monotonic() < deadline_s:
-        time.sleep(0.002)
+    videos = (f".partial-0/videos/0/{n}.mp4" for n in (0, 1))  # one of each process: both are at work
+    for video in videos:
+        while not (tmp_path / "out" / video).exists() and time.monotonic() < deadline_s:
+            time.sleep(0.002)
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     # Stopped, they can neither finish nor notice anything by themselves: only the kernel can end them.
     for pid in found:
         os.kill(int(pid), signal.SIGSTOP)
