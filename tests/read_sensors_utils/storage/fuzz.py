@@ -35,7 +35,9 @@ from rosbags.typesys import Stores, get_typestore
 from ladle.errors import LadleError
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.find_bags import BagSource
+from read_sensors_utils.storage import chunked
 from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.source import LeftBytes
 
 SHARED_BAGS = Path(__file__).parents[4] / "shared" / "data" / "bags"
 SHARED_SEED_BYTES = 100_000  # larger recordings make slow cases and nothing new
@@ -126,6 +128,10 @@ def _read(path: Path) -> bool:
     try:
         for message in storage.messages():
             bytes(message.data)
+        whole = [bytes(message.data) for message in storage.messages()]
+        left = storage.messages(None, left=[channel.key for channel in storage.channels])
+        if [m.data.read() if isinstance(m.data, LeftBytes) else bytes(m.data) for m in left] != whole:
+            raise ValueError("messages that are left in the file are others")
         for channel in storage.channels:
             sum(len(message.data) for message in storage.messages([channel.key]))
         return bool(storage.losses)
@@ -231,6 +237,7 @@ def _child(first: int, cases: int, seed: int) -> None:
     """Run cases; one JSON line before each and one after it."""
     with tempfile.TemporaryDirectory(prefix="ladle-fuzz-") as name:
         folder = Path(name)
+        chunked.BEGIN_BYTES = 64  # so that the small messages here count as large
         files = sorted(seeds(folder).items())
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))
