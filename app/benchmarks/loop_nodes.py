@@ -10,7 +10,6 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,11 @@ class TimedPolicyNode(PolicyNode):
         self._latencies_s: list[float] = []
         self._stamps_s: list[float] = []
         loop, observations = self._loop, self._loop.observations
-        loop._config = replace(loop._config, replan_ticks=1)
+        loop.questions.replan_ticks = 1
         tick, add_joints = loop.tick, observations.add_joints
 
         def timed_tick(now_s: float) -> LoopState:
-            self._next_due_s, self._decisions = loop._next_tick_s, loop.counts.decisions
+            self._next_due_s, self._decisions = loop.questions.next_tick_s, loop.counts.decisions
             state = tick(now_s)
             self._note_due()
             if state is LoopState.RUNNING and self._begun is None:

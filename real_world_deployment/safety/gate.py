@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +13,14 @@ from ladle.kinematics import KinematicChain
 from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.observation import ObservationBuffer
-from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.joint_limits import MotionLimits
 from real_world_deployment.safety.sampled import SampledMotion
+from real_world_deployment.safety.self_checking import SelfChecking
 from real_world_deployment.safety.start_region import StartRegion
+from real_world_deployment.safety.watchdogs import Watchdogs
 from real_world_deployment.trajectory import JointStates
 
 Array = NDArray[np.float64]
-
-
-@runtime_checkable
-class SelfChecking(Protocol):
-    """A controller that knows whether it may be used."""
-
-    def problem(self) -> str | None:
-        """Why plans must not be sent to it (unknown, inactive, unsuitable parameters); None if they may."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,7 @@ class Denial:
     """One reason not to move.
 
     Attributes:
-        what: clock, limits, frames, sensors, joints, controller or start.
+        what: clock, limits, frames, sensors, joints, arm, controller or start.
         why: what is missing or wrong; remedy: what to do about it.
     """
 
@@ -54,23 +45,29 @@ class StartGate:
 
     Args:
         controller: asked if it is `SelfChecking`.
+        watchdogs: which know the clock, and what the arm says of itself.
     """
 
     def __init__(self, task: TaskConfig, config: DeploymentConfig, chain: KinematicChain, limits: MotionLimits,
-                 observations: ObservationBuffer, controller: object) -> None:
+                 observations: ObservationBuffer, controller: object, watchdogs: Watchdogs) -> None:
         self._task, self._config, self._chain, self._limits = task, config, chain, limits
-        self._observations, self._controller = observations, controller
-        self.clock = ClockWatch()
+        self._observations, self._controller, self._watchdogs = observations, controller, watchdogs
 
-    def denials(self, now_s: float) -> tuple[Denial, ...]:
-        """Everything that is missing now; empty when a run may begin."""
+    def denials(self, now_s: float, *, homes: bool | None = None) -> tuple[Denial, ...]:
+        """Everything that is missing now; empty when a run may begin.
+
+        Args:
+            homes: whether the arm goes home first; by default what the configuration says.
+        """
         checks: tuple[Callable[[float], Denial | None], ...] = (
-            self._clock, self._known_limits, self._frames, self._sensors, self._joints, self._known_controller,
-            self._start)
+            self._clock, self._known_limits, self._frames, self._sensors, self._joints, self._ready_arm,
+            self._known_controller)
+        if not (self._config.home if homes is None else homes):
+            checks = (*checks, self._start)
         return tuple(denial for check in checks if (denial := check(now_s)) is not None)
 
     def _clock(self, now_s: float) -> Denial | None:
-        why = self.clock.problem(now_s)
+        why = self._watchdogs.clock.problem(now_s)
         return Denial("clock", why, "wait until it runs evenly; stop whatever sets it during a run") if why else None
 
     def _known_limits(self, now_s: float) -> Denial | None:
@@ -91,7 +88,7 @@ class StartGate:
                                 f"task has {wanted}", "make the task's frames those of the robot")
 
     def _sensors(self, now_s: float) -> Denial | None:
-        why = self._observations.stale(now_s, self._config.joints_stale_s, self._config.camera_stale_s)
+        why = self._observations.stale(now_s, self._config.joints_age_s, self._config.camera_age_s)
         return Denial("sensors", why, "check its driver, topic and clock") if why else None
 
     def _joints(self, now_s: float) -> Denial | None:
@@ -107,6 +104,12 @@ class StartGate:
             return Denial("joints", str(error), "move the arm back by hand")
         return None
 
+    def _ready_arm(self, now_s: float) -> Denial | None:
+        trouble = self._watchdogs.arm.trouble(now_s)
+        if trouble is None:
+            return None
+        return Denial("arm", trouble.reason, trouble.reaction.remedy.partition(", then")[0].partition("; it")[0])
+
     def _known_controller(self, now_s: float) -> Denial | None:
         why = self._controller.problem() if isinstance(self._controller, SelfChecking) else None
         return Denial("controller", why, "load and activate one that the documentation names") if why else None
@@ -114,7 +117,7 @@ class StartGate:
     def _start(self, now_s: float) -> Denial | None:
         """A run that homes begins at home; one that does not must begin near to it."""
         q_rad, home = self._observations.newest_joints(), self._task.home
-        if self._config.home or q_rad is None or home is None:
+        if q_rad is None or home is None:
             return None
         region = StartRegion("the task's home pose", np.array(home.pose.xyz_xyzw), self._config.start_within_m,
                              self._config.start_within_rad)

@@ -155,6 +155,8 @@ class PolicyNode:
         self._inbox.clear()
         self._loop.observations.reset()
         self._loop.forget()
+        if self._loop.state is LoopState.FAULT:
+            self._loop.clear_fault(0.0)
         self._loop.stop(0.0, "another run begins")
         self._loop.start(seed)
 
