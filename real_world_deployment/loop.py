@@ -122,7 +122,7 @@ class DeploymentLoop:
         self._clear(self._seed)
         self.run.wish = Wish.HOME
 
-    def stop(self, now_s: float, reason: str) -> None:
+    def stop(self, now_s: float, reason: str, *, is_failure: bool = False) -> None:
         """Come to rest as fast as the limits allow and stay there; a fault stays a fault."""
         self._now_s = now_s
         if self.state is LoopState.FAULT:
@@ -130,7 +130,7 @@ class DeploymentLoop:
         if self.state in MOVING:
             self._motion.rest(now_s)
         self.run.wish = Wish.NONE
-        self.run.enter(LoopState.STOPPED, reason, now_s)
+        self.run.enter(LoopState.STOPPED, reason, now_s, is_failure=is_failure)
 
     def resume(self, now_s: float) -> None:
         """Go on from HOLD without waiting any longer, where its cause is over or is a judgement to be overruled.
@@ -221,7 +221,7 @@ class DeploymentLoop:
         try:
             self._motion.go_home(q_rad, now_s)
         except LadleError as error:
-            self.stop(now_s, f"cannot go home: {error}")
+            self.stop(now_s, f"cannot go home: {error}", is_failure=True)
             return
         self.run.homings += 1
         self.run.enter(LoopState.HOMING, "going to the task's home pose", now_s)
@@ -246,7 +246,8 @@ class DeploymentLoop:
             self._begin(now_s)
         elif now_s > self.running.end_s + self._config.home_timeout_s:
             self.stop(now_s, f"the arm is {distance_rad:.3f} rad from home after the homing motion; at most "
-                             f"{self._config.home_tolerance_rad} rad are allowed: is the controller active?")
+                             f"{self._config.home_tolerance_rad} rad are allowed: is the controller active?",
+                      is_failure=True)
 
     def _arrive(self, now_s: float) -> None:
         """The arm is where it is to be: the policy takes over, or the wish is fulfilled."""

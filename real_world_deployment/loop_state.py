@@ -61,6 +61,11 @@ class LoopCounts:
     skipped: int = 0
     holds: int = 0
 
+    def __str__(self) -> str:
+        """What to tell of a run that goes on."""
+        return (f"{self.decisions} decisions, {self.slowed} slowed, {self.refused} refused, "
+                f"{self.policy_errors} policy errors, {self.skipped} skipped, {self.holds} holds")
+
 
 class RunState:
     """The state with its reason. From FAULT only `clear` leads away: whoever enters another state there is wrong.
@@ -69,6 +74,7 @@ class RunState:
         state, detail: what the loop does, and why (what it waits for, or what was refused last).
         alarm: the watchdog that led here; None where none did.
         since_s: when the state was entered, on the run's clock.
+        is_failure: whether it was entered because something went wrong, and not because somebody wanted it.
         wish: what is asked for and not yet over.
         homings: begun since the last interruption.
     """
@@ -76,18 +82,21 @@ class RunState:
     def __init__(self) -> None:
         self.state, self.detail = LoopState.IDLE, "not started"
         self.alarm: Alarm | None = None
-        self.since_s = 0.0
+        self.since_s, self.is_failure = 0.0, False
         self.wish, self.homings = Wish.NONE, 0
 
-    def enter(self, state: LoopState, detail: str, now_s: float, alarm: Alarm | None = None) -> None:
+    def enter(self, state: LoopState, detail: str, now_s: float, alarm: Alarm | None = None, *,
+              is_failure: bool = False) -> None:
         """Change the state, or the reason of being in it; logged once."""
         if self.state is LoopState.FAULT and state is not LoopState.FAULT:
             raise AssertionError(f"only clearing leads out of FAULT, not {state.value}: {detail}")
         self._change(state, detail, now_s, alarm)
+        self.is_failure = is_failure or alarm is not None
 
     def clear(self, detail: str, now_s: float) -> None:
         """An operator has cleared the fault."""
         self._change(LoopState.IDLE, detail, now_s, None)
+        self.is_failure = False
 
     def say(self, detail: str) -> None:
         """Keep and log a reason once."""
@@ -96,6 +105,7 @@ class RunState:
         self.detail = detail
 
     def _change(self, state: LoopState, detail: str, now_s: float, alarm: Alarm | None) -> None:
-        log.log(logging.INFO if alarm is None else logging.WARNING, "%s -> %s: %s", self.state.value, state.value,
-                detail)
+        if (state, detail) != (self.state, self.detail):
+            log.log(logging.INFO if alarm is None else logging.WARNING, "%s -> %s: %s", self.state.value, state.value,
+                    detail)
         self.state, self.detail, self.alarm, self.since_s = state, detail, alarm, now_s
