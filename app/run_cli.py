@@ -38,3 +38,14 @@ def measure_delay(
     if store is not None:
         store_delay(store, found.delay_s)
         typer.echo(f"written to {store}: joints.tracking_delay_s")
+
+
+@run_app.command()
+def control(
+    word: Annotated[str, typer.Argument(help="start, stop, home, resume or clear_fault; none serves the keys.")] = "",
+    robot: Annotated[str, typer.Option(help="sim or franka: whose network settings to take.")] = "sim",
+) -> None:
+    """Start, stop, home, resume a run or clear its fault, and see its state: keys c, s, h, r, f, q."""
+    from app.control import control as carry_out
+
+    typer.echo(carry_out(word, robot))

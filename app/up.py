@@ -95,7 +95,9 @@ class Bringup:
         """A simulated run has its own domain, unless the user has chosen one."""
         if self._settings.robot != "sim" or "ROS_DOMAIN_ID" in os.environ:
             return {}
-        return {"ROS_DOMAIN_ID": str(self._resources.enter_context(free_domain()))}
+        domain = str(self._resources.enter_context(free_domain()))
+        log.info("ROS_DOMAIN_ID=%s; ladle control needs the same", domain)
+        return {"ROS_DOMAIN_ID": domain}
 
     def _log_path(self, node: NodeDescription) -> Path | None:
         if self._log_folder is None:

@@ -57,6 +57,10 @@ class DeploymentError(LadleError):
     """A process, topic or package that a run needs is not there."""
 
 
+class ImplausibleJointsError(ObservationError):
+    """A joint state is not finite, or no arm can be where it says."""
+
+
 class PolicyGoneError(DeploymentError):
     """The policy's process has ended or fallen silent: no answer will come from it any more."""
 

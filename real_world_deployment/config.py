@@ -34,6 +34,39 @@ class LimitShares:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+class WatchdogBounds:
+    """How long each watchdog takes to speak, at most, on the clock that the loop runs by; see docs/safety.md.
+
+    Attributes:
+        tick_s: the loop looks at least so often where time is not held still; what is seen at once is seen within it.
+        joints_stale_s, camera_stale_s: after the last joint state or frame was received. Of a 30 Hz camera three frames
+            in a row may be lost by chance, of a 14.2 Hz one none; a fourth, or one, holds the arm briefly.
+        camera_frozen_s: stamps over which frames are the same byte for byte.
+        arm_unknown_s: after the arm's last report.
+        controller_dead_s: for the arm to be seen standing while its plan moves.
+        policy_silent_margin_s: on top of twice the latency, after a question.
+        uncertain_below: a classifier that is less sure than this of its likeliest stage, so many uncertain_decisions
+            in a row, holds the arm.
+        command_success_rate: a moving arm that receives a smaller share of its commands is held.
+        brief_s: a stale sensor that is back so soon after the arm was held goes on at once: messages were lost.
+        settle_s: else it must have been good for so long.
+    """
+
+    tick_s: Positive = 0.01
+    joints_stale_s: Positive = 0.10
+    camera_stale_s: Positive = 0.15
+    camera_frozen_s: Positive = 0.15
+    arm_unknown_s: Positive = 0.15
+    controller_dead_s: Positive = 0.15
+    policy_silent_margin_s: Positive = 0.2
+    uncertain_below: Annotated[float, Field(ge=0, le=1)] = 0.4
+    uncertain_decisions: Annotated[int, Field(ge=1)] = 3
+    command_success_rate: Share = 0.8
+    brief_s: NotNegative = 0.15
+    settle_s: NotNegative = 0.5
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class DeploymentConfig:
     """One run.
 
@@ -58,8 +91,12 @@ class DeploymentConfig:
         lead_in_s: how long the controller has to come from its own set-point to the first plan of a run.
         cutoff_hz: faster motion in a chunk counts as noise.
         tracking_delay_s: how late the arm follows a command; targets are sent earlier by it.
-        joints_stale_s, camera_stale_s: older data than this stops a run from starting, and from replanning.
-        following_error_rad: how far a joint may be from the plan in force; beyond it the run stops.
+        joints_age_s, camera_age_s: data that was taken longer ago stops a run from starting, and holds the arm.
+        bounds: of the watchdogs.
+        frozen_camera_check: whether frames that are all alike hold the arm: real sensors have noise, simulated ones
+            may show a scene at rest exactly alike.
+        arm_condition_required: whether the arm must report its own condition.
+        following_error_rad: how far a joint may be from the plan in force; beyond it the run is a fault.
         max_policy_failures: so many errors of the policy in a row stop the run.
         home: whether a run begins by homing.
         home_speed_share: share of the velocity limits that homing uses.
@@ -89,8 +126,11 @@ class DeploymentConfig:
     lead_in_s: Positive = 0.3
     cutoff_hz: Positive = 1.5
     tracking_delay_s: NotNegative = 0.0
-    joints_stale_s: Positive = 0.2
-    camera_stale_s: Positive = 0.5
+    joints_age_s: Positive = 0.2
+    camera_age_s: Positive = 0.5
+    bounds: WatchdogBounds = WatchdogBounds()
+    frozen_camera_check: bool = False
+    arm_condition_required: bool = False
     following_error_rad: Positive = 0.2
     max_policy_failures: Annotated[int, Field(ge=1)] = 3
     home: bool = True
@@ -103,5 +143,9 @@ class DeploymentConfig:
 
 
 def in_lockstep(config: DeploymentConfig) -> DeploymentConfig:
-    """The same run where simulated time waits for the loop: one clock, no transport, one tick of the loop a tick."""
-    return replace(config, switch_lead_s=0.04, clock_tolerance_s=0.0)
+    """The same run where simulated time waits for the loop: one clock, no transport, one tick of the loop a tick.
+
+    A classifier that is unsure is nobody's danger there, and would change what is measured.
+    """
+    return replace(config, switch_lead_s=0.04, clock_tolerance_s=0.0,
+                   bounds=replace(config.bounds, uncertain_below=0.0))

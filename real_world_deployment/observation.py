@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.errors import ObservationError
+from ladle.errors import ImplausibleJointsError, ObservationError
 from ladle.images import depth_view, to_task_size
 from ladle.joints_at import joints_seen
 from ladle.joints_by_name import believable_positions, joints_by_name, why_unusable
@@ -32,6 +32,7 @@ from ladle.observation_time import (
 from ladle.policy import ObservationWindow
 from ladle.poses_at import poses_of
 from ladle.task import CameraConfig, JointsConfig, TaskConfig
+from real_world_deployment.safety.plausible_joints import PlausibleJoints
 
 Array = NDArray[np.float64]
 
@@ -109,20 +110,25 @@ class ObservationBuffer:
         self._joints = _Stream(self._task.joints)
         self._cameras = {key: _Stream(self._task.cameras[key]) for key in self.camera_keys}
         self._last_quaternion: Array | None = None
+        self._plausible = PlausibleJoints(self._task.limits)
 
     def add_joints(self, header_s: float | None, receive_s: float, names: Sequence[str],
-                   position: Sequence[float]) -> None:
+                   position: Sequence[float], velocity: Sequence[float] = ()) -> None:
         """One JointState, header_s None where its header bears no stamp; joints are found by name, others ignored.
 
         Raises:
-            ObservationError: a joint is missing or there twice, a position cannot be, or the clock went back.
+            ImplausibleJointsError: a joint is missing or there twice, a position or velocity cannot be, or the arm
+                cannot have come there since the sample before.
+            ObservationError: the clock went back.
         """
         assert self._task.joints is not None
         if not any(names) and self._task.joints.order_when_unnamed:
             names = self._names
         q = joints_by_name(self._names, names, position, self._believable)
         if q is None:
-            raise ObservationError(f"a joint state {why_unusable(self._names, names, position, self._believable)}")
+            why = why_unusable(self._names, names, position, self._believable)
+            raise ImplausibleJointsError(f"a joint state {why}")
+        self._plausible.check(receive_s if header_s is None else header_s, q, velocity)
         self._joints.add(JOINTS, header_s, receive_s, q)
 
     def add_frame(self, key: str, header_s: float | None, receive_s: float, image: NDArray[Any]) -> None:
@@ -144,6 +150,19 @@ class ObservationBuffer:
         stream = self._joints
         first = bisect_right(stream.receive_s, receive_s)
         return list(zip(stream.header_s[first:], stream.receive_s[first:], stream.values[first:], strict=True))
+
+    def frames_since(self, key: str, header_s: float) -> list[tuple[float, NDArray[Any]]]:
+        """Frames stamped after an instant: (header_s, image) each."""
+        stream = self._cameras[key]
+        first = bisect_right(stream.header_s, header_s)
+        return list(zip(stream.header_s[first:], stream.values[first:], strict=True))
+
+    def silent(self, now_s: float, joints_s: float, camera_s: float) -> str | None:
+        """Which stream has received nothing usable for longer than joints_s or camera_s; None if all have."""
+        for name, stream in {JOINTS: self._joints, **self._cameras}.items():
+            if not stream.receive_s or now_s - stream.receive_s[-1] > (joints_s if name == JOINTS else camera_s):
+                return name
+        return None
 
     def stale(self, now_s: float, joints_s: float, camera_s: float) -> str | None:
         """Which stream is older than joints_s or camera_s seconds or from the future; None if all are fresh."""

@@ -50,6 +50,10 @@ class PolicyCaller(Protocol):
         """The answer, once; None while it is not there. What the policy raised is raised here."""
         ...
 
+    def check(self) -> None:
+        """Raise PolicyGoneError if no answer will come any more; cheap, for every tick."""
+        ...
+
 
 class SynchronousCaller:
     """Asks in the caller's own thread: for lockstep, where simulation time waits for the answer."""
@@ -78,6 +82,9 @@ class SynchronousCaller:
         """What was answered."""
         future, self._future = self._future, None
         return None if future is None else future.result()
+
+    def check(self) -> None:
+        """It is as alive as its caller."""
 
 
 class ThreadedCaller:
@@ -114,6 +121,9 @@ class ThreadedCaller:
         chunk = future.result()
         self.latency.add(self._clock_s() - self._asked_s)
         return chunk
+
+    def check(self) -> None:
+        """A thread does not go away."""
 
     def close(self) -> None:
         """Let the thread end; a prediction under way is not waited for."""

@@ -141,6 +141,12 @@ class ProcessCaller:
             raise self._gone
         return None
 
+    def check(self) -> None:
+        """Raise PolicyGoneError if the process has ended or was given up."""
+        self._take_messages()
+        if self._gone is not None:
+            raise self._gone
+
     def close(self) -> None:
         """End the process: by hanging up, by force if it does not listen."""
         self._link.close()

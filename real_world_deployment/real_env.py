@@ -239,7 +239,7 @@ class RealEnv:
     def _refuse_stale(self, frames: Mapping[str, list[Record]], joints: list[Record]) -> None:
         now_ns = self._clock_ns()
         for key, records in {**frames, "joints": joints}.items():
-            allowed_s = self._config.joints_stale_s if key == "joints" else self._config.camera_stale_s
+            allowed_s = self._config.joints_age_s if key == "joints" else self._config.camera_age_s
             age_s = (now_ns - records[-1].receive_ns) * 1e-9
             if age_s > allowed_s:
                 raise ObservationError(f"{key}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed")

@@ -67,6 +67,11 @@ class RecedingPlan:
         self.clear()
         self.plan = plan
 
+    def let_go(self) -> None:
+        """Send nothing more: what the controller holds, which ends at rest, is the plan in force."""
+        if self.plan is not None and self._left_s != math.inf:
+            self.plan, self._left_s = self.held, math.inf
+
     def follow(self, splice: Splice, now_s: float) -> JointTrajectory:
         """A new plan, which up to splice.switch_s is the plan in force; returns the plan in force from now on.
 

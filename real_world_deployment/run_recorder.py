@@ -185,6 +185,10 @@ class RecordedCaller:
         self._recorder.window(ASK, window)
         self._caller.ask(window, running)
 
+    def check(self) -> None:
+        """Raise PolicyGoneError if no answer will come any more."""
+        self._caller.check()
+
     def answer(self) -> ActionChunk | None:
         """The answer, once."""
         try:

@@ -10,12 +10,12 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
 
+from ladle_nodes.managed_node import ManagedNode
 from ladle_nodes.policy_node import PolicyNode
 from ladle_nodes.process import run_node
 from ladle_nodes.ruckig_node import RuckigNode
@@ -28,7 +28,7 @@ Spent = tuple[float, float]  # processor time and wall-clock time, in seconds
 class TimedPolicyNode(PolicyNode):
     """Notes, for every command, how long ago the tick was due whose observation it answers."""
 
-    def __init__(self, node: Node, result: Path) -> None:
+    def __init__(self, node: ManagedNode, result: Path) -> None:
         super().__init__(node)
         self._result = result
         self._due_s: float | None = None
@@ -36,20 +36,25 @@ class TimedPolicyNode(PolicyNode):
         self._begun: Spent | None = None
         self._latencies_s: list[float] = []
         self._stamps_s: list[float] = []
+
+    def configure(self) -> None:
+        """As ever, and with a stop-watch around the loop."""
+        super().configure()
         loop, observations = self._loop, self._loop.observations
-        loop._config = replace(loop._config, replan_ticks=1)
+        loop.questions.replan_ticks = 1
         tick, add_joints = loop.tick, observations.add_joints
 
         def timed_tick(now_s: float) -> LoopState:
-            self._next_due_s, self._decisions = loop._next_tick_s, loop.counts.decisions
+            self._next_due_s, self._decisions = loop.questions.next_tick_s, loop.counts.decisions
             state = tick(now_s)
             self._note_due()
             if state is LoopState.RUNNING and self._begun is None:
                 self._begun = self._spent()
             return state
 
-        def counted(header_s: float | None, receive_s: float, names: Sequence[str], position: Sequence[float]) -> None:
-            add_joints(header_s, receive_s, names, position)
+        def counted(header_s: float | None, receive_s: float, names: Sequence[str], position: Sequence[float],
+                    velocity: Sequence[float] = ()) -> None:
+            add_joints(header_s, receive_s, names, position, velocity)
             if loop.state is LoopState.RUNNING:
                 self._stamps_s.append(float(header_s or 0.0) + self._start_ns * 1e-9)
 
@@ -136,8 +141,11 @@ def main() -> None:
     kind, result = sys.argv[1], Path(sys.argv[2])
 
     def make() -> tuple[Node, TimedPolicyNode | TimedRuckigNode]:
+        if kind == "policy_node":
+            managed = ManagedNode(f"bench_{kind}")
+            return managed, TimedPolicyNode(managed, result)
         node = Node(f"bench_{kind}", automatically_declare_parameters_from_overrides=True)
-        return node, (TimedPolicyNode if kind == "policy_node" else TimedRuckigNode)(node, result)
+        return node, TimedRuckigNode(node, result)
 
     run_node(make)
 

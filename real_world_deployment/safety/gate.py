@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +13,14 @@ from ladle.kinematics import KinematicChain
 from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.observation import ObservationBuffer
-from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.joint_limits import MotionLimits
 from real_world_deployment.safety.sampled import SampledMotion
+from real_world_deployment.safety.self_checking import SelfChecking
 from real_world_deployment.safety.start_region import StartRegion
+from real_world_deployment.safety.watchdogs import Watchdogs
 from real_world_deployment.trajectory import JointStates
 
 Array = NDArray[np.float64]
-
-
-@runtime_checkable
-class SelfChecking(Protocol):
-    """A controller that knows whether it may be used."""
-
-    def problem(self) -> str | None:
-        """Why plans must not be sent to it (unknown, inactive, unsuitable parameters); None if they may."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +28,7 @@ class Denial:
     """One reason not to move.
 
     Attributes:
-        what: clock, limits, frames, sensors, joints, controller or start.
+        what: clock, limits, frames, sensors, joints, arm, controller or start.
         why: what is missing or wrong; remedy: what to do about it.
     """
 
@@ -54,25 +45,32 @@ class StartGate:
 
     Args:
         controller: asked if it is `SelfChecking`.
+        watchdogs: which know the clock, and what the arm says of itself.
         start_poses: (n, 7) where the policy's demonstrations began; None takes the task's home pose for it.
     """
 
     def __init__(self, task: TaskConfig, config: DeploymentConfig, chain: KinematicChain, limits: MotionLimits,
-                 observations: ObservationBuffer, controller: object, start_poses: Array | None = None) -> None:
+                 observations: ObservationBuffer, controller: object, watchdogs: Watchdogs,
+                 start_poses: Array | None = None) -> None:
         self._task, self._config, self._chain, self._limits = task, config, chain, limits
-        self._observations, self._controller = observations, controller
+        self._observations, self._controller, self._watchdogs = observations, controller, watchdogs
         self._start_poses = start_poses
-        self.clock = ClockWatch()
 
-    def denials(self, now_s: float) -> tuple[Denial, ...]:
-        """Everything that is missing now; empty when a run may begin."""
+    def denials(self, now_s: float, *, takes_over: bool = True) -> tuple[Denial, ...]:
+        """Everything that is missing now; empty when a run may begin.
+
+        Args:
+            takes_over: whether a policy takes over; the way home alone may begin anywhere.
+        """
         checks: tuple[Callable[[float], Denial | None], ...] = (
-            self._clock, self._known_limits, self._frames, self._sensors, self._joints, self._known_controller,
-            self._start)
+            self._clock, self._known_limits, self._frames, self._sensors, self._joints, self._ready_arm,
+            self._known_controller)
+        if takes_over:
+            checks = (*checks, self._start)
         return tuple(denial for check in checks if (denial := check(now_s)) is not None)
 
     def _clock(self, now_s: float) -> Denial | None:
-        why = self.clock.problem(now_s)
+        why = self._watchdogs.clock.problem(now_s)
         return Denial("clock", why, "wait until it runs evenly; stop whatever sets it during a run") if why else None
 
     def _known_limits(self, now_s: float) -> Denial | None:
@@ -93,7 +91,7 @@ class StartGate:
                                 f"task has {wanted}", "make the task's frames those of the robot")
 
     def _sensors(self, now_s: float) -> Denial | None:
-        why = self._observations.stale(now_s, self._config.joints_stale_s, self._config.camera_stale_s)
+        why = self._observations.stale(now_s, self._config.joints_age_s, self._config.camera_age_s)
         return Denial("sensors", why, "check its driver, topic and clock") if why else None
 
     def _joints(self, now_s: float) -> Denial | None:
@@ -108,6 +106,12 @@ class StartGate:
         except MotionError as error:
             return Denial("joints", str(error), "move the arm back by hand")
         return None
+
+    def _ready_arm(self, now_s: float) -> Denial | None:
+        trouble = self._watchdogs.arm.trouble(now_s)
+        if trouble is None:
+            return None
+        return Denial("arm", trouble.reason, trouble.reaction.remedy.partition(", then")[0].partition("; it")[0])
 
     def _known_controller(self, now_s: float) -> Denial | None:
         why = self._controller.problem() if isinstance(self._controller, SelfChecking) else None

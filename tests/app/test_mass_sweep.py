@@ -28,7 +28,7 @@ from ladle.replay_buffer import ReplayBufferWriter
 from ladle.task import load_task, task_text
 from ladle_bringup.description import BringupSettings, describe, settings_from_text
 from ladle_nodes.policies import make_policy
-from ladle_nodes.policy_node import guidance_of
+from ladle_nodes.run_parameters import guidance_of
 from ladle_nodes.simulator_node import judge_of
 from simulation.judge import Judge
 from training.inference import load_policy

@@ -22,6 +22,7 @@ from real_world_deployment.loop import DeploymentLoop
 from real_world_deployment.loop_state import LoopState
 from real_world_deployment.policy_caller import ThreadedCaller
 from real_world_deployment.process_caller import ProcessCaller
+from real_world_deployment.safety.alarms import Alarm
 from real_world_deployment.splice import Splice
 from real_world_deployment.trajectory import JointTrajectory
 from simulation.reflex_model import ReflexModel
@@ -209,10 +210,14 @@ def test_a_camera_that_stops_stops_the_questions(task: TaskConfig, chain: Kinema
     bench.has_camera = False
     bench.run(3.0)
     assert len(policy.questions) <= asked + 2
+    assert bench.loop.state is LoopState.HOLD
+    assert bench.loop.run.alarm is Alarm.CAMERA_STALE
     assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
-    assert bench.loop.counts.skipped > 10
     bench.has_camera = True
-    bench.run(1.0)
+    bench.run(0.5)
+    assert bench.loop.state is LoopState.HOLD, "half a second of frames first"
+    bench.run(0.9)
+    assert bench.loop.state is LoopState.RUNNING
     assert len(policy.questions) > asked + 2
     bench.assert_no_reflex()
 
@@ -260,9 +265,21 @@ def test_stop_brings_the_arm_to_rest(task: TaskConfig, chain: KinematicChain, st
 
 
 def test_an_arm_that_does_not_move_stops_the_run(task: TaskConfig, chain: KinematicChain, start_rad: Array) -> None:
-    """When homing does not arrive, the run ends with the distance."""
+    """It is a fault as soon as the plan moves."""
     bench = Bench(task, chain, DownwardPolicy(), start_rad)
     bench.arm.q_rad = lambda at_s: np.tile(start_rad, (len(at_s), 1))  # type: ignore[method-assign]
+    bench.loop.start(0)
+    bench.run(3.0)
+    assert bench.loop.state is LoopState.FAULT
+    assert bench.loop.run.alarm is Alarm.CONTROLLER_DEAD
+    assert "the arm stands while its plan moves" in bench.loop.detail
+
+
+def test_an_arm_that_does_not_arrive_stops_the_run(task: TaskConfig, chain: KinematicChain, start_rad: Array) -> None:
+    """When homing ends elsewhere, the run ends with the distance."""
+    bench = Bench(task, chain, DownwardPolicy(), start_rad)
+    on_plan = bench.arm.q_rad
+    bench.arm.q_rad = lambda at_s: start_rad + 0.6 * (on_plan(at_s) - start_rad)  # type: ignore[method-assign]
     bench.loop.start(0)
     bench.run(9.0)
     assert bench.loop.state is LoopState.STOPPED
@@ -292,18 +309,19 @@ def test_tasks_that_cannot_move_an_arm_are_refused(task: TaskConfig, chain: Kine
 @pytest.mark.parametrize("lead_in_s", [0.3, 1.5])
 def test_an_arm_that_leaves_its_plan_stops_the_run(task: TaskConfig, chain: KinematicChain, home_rad: Array,
                                                    lead_in_s: float) -> None:
-    """Also before the plan's start; the distance is told and nothing more is sent, though a question is open."""
+    """Also before the plan's start; a latched fault, and nothing more is sent, though a question is open."""
     bench = Bench(task, chain, DownwardPolicy(), home_rad, DeploymentConfig(lead_in_s=lead_in_s, latency_s=0.25))
     bench.loop.start(0)
     bench.run(1.0)
     assert bench.loop.state is LoopState.RUNNING
-    on_plan, sent = bench.arm.q_rad, len(bench.arm.sent)
-    bench.arm.q_rad = lambda at_s: on_plan(at_s) + 0.25  # type: ignore[method-assign]
+    on_plan, messages = bench.arm.q_rad, len(bench.arm.messages)
+    bench.arm.q_rad = lambda at_s: on_plan(at_s) + np.clip(2.5 * (np.array(at_s) - 1.0), 0, 0.25)[:, None]  # type: ignore
     bench.run(0.1)
-    assert bench.loop.state is LoopState.STOPPED
-    assert bench.loop.detail == "the arm is 0.250 rad from its plan; has the controller stopped?"
+    assert bench.loop.state is LoopState.FAULT
+    assert bench.loop.run.alarm is Alarm.TRACKING_ERROR
+    assert bench.loop.detail.startswith("the arm is 0.250 rad from its plan; has the controller stopped?")
     bench.run(1.0)
-    assert len(bench.arm.sent) == sent
+    assert len(bench.arm.messages) <= messages + 1, "a refresh that came before the tick looked"
 
 
 def test_a_policy_that_fails_to_watch_is_counted(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
@@ -383,14 +401,14 @@ def test_the_arm_moves_only_while_the_button_is_held(task: TaskConfig, chain: Ki
     run(1.0, is_held=True)
     assert bench.loop.state is LoopState.HOMING
     run(1.5, is_held=False)
-    assert bench.loop.state is LoopState.IDLE
+    assert bench.loop.state is LoopState.HOLD
     assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
     run(6.0, is_held=True)
     assert bench.loop.state is LoopState.RUNNING
     assert bench.loop.counts.decisions > 2
     run(1.5, is_held=False)
     sent = len(bench.arm.sent)
-    assert bench.loop.state is LoopState.RUNNING
+    assert bench.loop.state is LoopState.HOLD
     assert bench.loop.is_at_rest(bench.arm.now_ms / 1000)
     run(0.5, is_held=False)
     assert len(bench.arm.sent) == sent

@@ -15,6 +15,7 @@ from ladle.policy import ActionChunk, MonitorScore, ObservationWindow
 from ladle.task import TaskConfig
 from real_world_deployment.loop_state import LoopState
 from real_world_deployment.out_of_distribution import Caution, OutOfDistribution
+from real_world_deployment.safety.alarms import Alarm
 
 NONE, SLOW, HOLD = Caution.NONE, Caution.SLOW, Caution.HOLD
 
@@ -81,8 +82,9 @@ def test_the_arm_rests_while_it_must_hold(task: TaskConfig, chain: KinematicChai
     assert not bench.loop.is_at_rest(2.0)
     assert bench.loop.monitor.verdict.caution is NONE
     bench.run(1.8)
-    assert bench.loop.state is LoopState.RUNNING
-    assert bench.loop.detail == "held: unlike the demonstrations: distance 3, slow above 1, hold above 2"
+    assert bench.loop.state is LoopState.HOLD
+    assert bench.loop.run.alarm is Alarm.OUT_OF_DISTRIBUTION
+    assert bench.loop.detail.startswith("unlike the demonstrations: distance 3, slow above 1, hold above 2; make ")
     assert bench.loop.is_at_rest(3.8)
     at_rest = bench.arm.q_rad([3.8])
     sent = bench.loop.counts.sent

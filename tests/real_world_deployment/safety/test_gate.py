@@ -17,6 +17,7 @@ from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.gate import StartGate
 from real_world_deployment.safety.task_limits import limits_of
+from real_world_deployment.safety.watchdogs import Watchdogs
 
 Array = NDArray[np.float64]
 NOW_S = 10.0
@@ -43,7 +44,8 @@ def gate(task: TaskConfig, chain: KinematicChain, q_rad: Array, config: Deployme
     if cameras:
         observations.add_frame("camera_1", NOW_S, NOW_S, np.zeros((120, 240, 3), np.uint8))
         observations.add_frame("camera_0", NOW_S, NOW_S, np.zeros((120, 240), np.uint16))
-    return StartGate(task, config, chain, limits_of(task, config.limits, chain), observations, controller,
+    watchdogs = Watchdogs(config, observations, controller, {})
+    return StartGate(task, config, chain, limits_of(task, config.limits, chain), observations, controller, watchdogs,
                      start_poses)
 
 

@@ -24,7 +24,7 @@ def test_the_policys_time_is_stretched_and_the_machines_is_not() -> None:
     slow = stretched_config(config)
     assert slow.held_motion_s == 2 * config.held_motion_s
     assert slow.cutoff_hz == config.cutoff_hz / 2
-    assert (slow.tail_s, slow.joints_stale_s) == (config.tail_s, config.joints_stale_s)
+    assert (slow.tail_s, slow.joints_age_s) == (config.tail_s, config.joints_age_s)
 
 
 @pytest.mark.parametrize(("speed", "share"), [(1.0, 0.25), (0.5, 0.5), (0.1, 0.95)])

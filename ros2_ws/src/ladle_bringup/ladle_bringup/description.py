@@ -43,6 +43,11 @@ class BringupSettings:
         speed: override in (0, 1]: the policy's time runs at this share; nan takes 1 for sim and 0.1 for franka.
         hold_topic: sensor_msgs/Joy of a hold-to-run button: the arm moves only while it is held; empty asks for none.
         hold_button: its index in the message's buttons.
+        autostart: whether the policy's node configures and activates itself and starts a run; else its lifecycle's
+            transitions and /ladle/start do.
+        arm_condition: who reports the arm's own mode and errors: sim, franka (its driver, through franka_msgs) or none;
+            empty takes what robot and lockstep want.
+        frozen_camera_check: on or off: whether frames that are all alike hold the arm; empty is on for a real robot.
         home: whether the arm homes to the task's pose before the policy starts.
         lockstep: decisions and simulation in step, independent of the machine's speed; sim only.
         latency_s: from a decision to its chunk, in simulation time; lockstep only.
@@ -78,6 +83,9 @@ class BringupSettings:
     speed: float = math.nan
     hold_topic: str = ""
     hold_button: int = 0
+    autostart: bool = True
+    arm_condition: str = ""
+    frozen_camera_check: str = ""
     home: bool = True
     lockstep: bool = False
     latency_s: float = 0.1
@@ -106,6 +114,8 @@ class BringupSettings:
         _one_of("robot", self.robot, ("sim", "franka"))
         _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold"))
         _one_of("chunking", self.chunking, ("replace", "ensemble", "real_time"))
+        _one_of("arm_condition", self.arm_condition, ("", "sim", "franka", "none"))
+        _one_of("frozen_camera_check", self.frozen_camera_check, ("", "on", "off"))
         _one_of("split", self.split, ("train", "eval"))
         _one_of("renderer", self.renderer, ("auto", "egl", "osmesa", "rays"))
         _one_of("jtc_distribution", self.jtc_distribution, ("", "humble", "jazzy", "kilted", "master"))
@@ -139,6 +149,11 @@ class BringupSettings:
         if not math.isnan(self.speed):
             return self.speed
         return 1.0 if self.robot == "sim" else REAL_ROBOT_SPEED
+
+    @property
+    def arm_reporter(self) -> str:
+        """Who reports the arm's condition; in lockstep nobody, for the simulator itself ends a scene there."""
+        return self.arm_condition or ("none" if self.lockstep else self.robot)
 
     @property
     def raw_setpoints(self) -> bool:
@@ -268,7 +283,8 @@ def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
         "use_sim_time": s.robot == "sim", "task": s.task, "checkpoint": s.checkpoint, "policy": s.policy,
         "episodes": s.episodes, "episode": s.episode, "home": s.home, "record": s.record,
-        "real_robot": s.robot != "sim",
+        "real_robot": s.robot != "sim", "autostart": s.autostart, "arm_condition": s.arm_reporter,
+        "frozen_camera_check": s.frozen_camera_check == "on" or (s.robot != "sim" and s.frozen_camera_check != "off"),
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
         "latency_s": s.latency_s, "chunking": s.chunking, "jtc_distribution": s.jtc_distribution,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
 
-from ladle.errors import DeploymentError
+from ladle.errors import DeploymentError, ObservationError
 from ladle.joints_by_name import speaks_of, why_unusable
 from ladle.task import TaskConfig
 from ladle_nodes.images import stamp_ns, to_array
@@ -40,12 +42,19 @@ class Inbox:
         skipped: joint states that were passed over, as they do not speak of all of the arm's joints.
     """
 
-    def __init__(self, node: Node, task: TaskConfig, observations: ObservationBuffer, lockstep: bool) -> None:
+    def __init__(self, node: Node, task: TaskConfig, observations: ObservationBuffer, lockstep: bool,
+                 refuse: Callable[[str, ObservationError], None] | None = None) -> None:
+        """
+        Args:
+            refuse: told of samples that the buffer does not take, with their stream; without it they are raised.
+        """
         if task.joints is None:
             raise DeploymentError(f"task {task.name} has no joints; a run needs them")
         self._node, self._observations, self._lockstep = node, observations, lockstep
         self._joint_names = task.joints.names
         self.skipped = 0
+        self._refuse = refuse
+        self._subscriptions: list[Subscription[Any]] = []
         self._waiting: dict[str, list[_Arrival]] = {}
         self._subscribe(JointState, JOINTS, task.joints.live_topic, DEPTH if lockstep else 100)
         for key in observations.camera_keys:
@@ -57,6 +66,12 @@ class Inbox:
         """Forget what has not been handed over."""
         for arrivals in self._waiting.values():
             arrivals.clear()
+
+    def close(self) -> None:
+        """Subscribe to nothing any more."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
 
     def holds(self, received_ns: Mapping[str, list[int]]) -> bool:
         """Whether as many messages of each stream have come as were announced."""
@@ -92,15 +107,24 @@ class Inbox:
             arrivals.extend(_Arrival(more, now_ns) for more in waiting_messages(subscription))
 
         subscription = self._node.create_subscription(kind, topic, keep, sensor_reader(depth, self._lockstep))
+        self._subscriptions.append(subscription)
 
     def _add(self, stream: str, message: Image | JointState, receive_ns: int, start_ns: int) -> None:
+        try:
+            self._take(stream, message, receive_ns, start_ns)
+        except ObservationError as error:
+            if self._refuse is None:
+                raise
+            self._refuse(stream, error)
+
+    def _take(self, stream: str, message: Image | JointState, receive_ns: int, start_ns: int) -> None:
         header_ns = stamp_ns(message.header.stamp)
         header_s = (header_ns - start_ns) * NS if header_ns else None  # 0: the driver does not fill it in
         receive_s = (receive_ns - start_ns) * NS
         if isinstance(message, JointState):
             names, position = list(message.name), list(message.position)
             if speaks_of(self._joint_names, names, position):
-                self._observations.add_joints(header_s, receive_s, names, position)
+                self._observations.add_joints(header_s, receive_s, names, position, message.velocity)
                 return
             self.skipped += 1  # a gripper's driver may publish on the same topic
             if self.skipped == 1:

@@ -14,7 +14,7 @@ from ladle_nodes.sensor_publisher import SensorPublisher
 START_TIMEOUT_S = 120.0
 ACK_TIMEOUT_S = 120.0
 QUIT_TIMEOUT_S = 10.0
-STOPPED = "STOPPED"
+ENDED = ("STOPPED", "FAULT")
 
 
 class LockstepMaster:
@@ -56,7 +56,7 @@ class LockstepMaster:
     @property
     def stopped(self) -> bool:
         """Whether the policy node has given up this scene."""
-        return self.peer_state == STOPPED
+        return self.peer_state in ENDED
 
     def wait_for_peers(self, peers: tuple[str, ...], publisher: SensorPublisher, needed: tuple[str, ...]) -> None:
         """Until every process has said that it is ready and the needed streams are read.

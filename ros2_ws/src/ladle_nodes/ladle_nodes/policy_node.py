@@ -1,44 +1,54 @@
-"""The policy's process: observations in, trajectories out, at the ticks of the task."""
+"""The policy's process: observations in, trajectories out, at the ticks of the task.
+
+A lifecycle node: configuring makes the policy and shows it what the robot sees, activating lets it move the arm.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Joy
-from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from ladle.errors import DeploymentError
+from ladle.errors import DeploymentError, ImplausibleJointsError, ObservationError
 from ladle.kinematics import KinematicChain
-from ladle.policy import Guidance
-from ladle.task import TaskConfig, load_task
-from ladle_nodes.controller_parameters import check_fed_controller
+from ladle.task import load_task
+from ladle_nodes import arm_conditions
 from ladle_nodes.inbox import Inbox
-from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
-from ladle_nodes.policies import PolicyRecipe
-from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
-from ladle_nodes.qos import latched, reliable, sensor_reader
+from ladle_nodes.lockstep_peer import LockstepPeer
+from ladle_nodes.managed_node import ManagedNode
+from ladle_nodes.operator_services import serve
+from ladle_nodes.policy_setup import PolicySetup
+from ladle_nodes.process import Spinner, noted_interrupts, parameter, run_node, text_parameter
+from ladle_nodes.qos import reliable, sensor_reader
+from ladle_nodes.run_diagnostics import RunDiagnostics
+from ladle_nodes.run_parameters import config_of, recipe_of
 from ladle_nodes.run_recording import Recording
 from ladle_nodes.trajectories import to_message
-from ladle_nodes.warm_up import measure_latency
-from real_world_deployment.chunking import chunking_from_text
-from real_world_deployment.config import HOLD_TO_RUN_S, DeploymentConfig, in_lockstep
+from ladle_nodes.watched_controller import WatchedJtc
+from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.loop import DeploymentLoop
 from real_world_deployment.loop_state import LoopState
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.policy_caller import SynchronousCaller
 from real_world_deployment.process_caller import ProcessCaller
+from real_world_deployment.safety.alarms import Alarm, Trouble
+
+log = logging.getLogger("ladle.policy")
 
 NS = 1e-9
-READY_PERIOD_S = 0.2
 POLL_S = 0.002
-DESCRIPTION_TIMEOUT_S = 60.0
-WRITERS_TIMEOUT_S = 60.0
-MESSAGES_TIMEOUT_S = 60.0
+CONNECTION_TIMEOUT_S = 60.0
 # After the last message a process must stay until it has left.
 FAREWELL_S = 0.2
+# Of the wall clock, for an arm that is to be at rest before the node goes.
+REST_TIMEOUT_S = 1.0
 # A run's noise comes from the run's seed and the scene's.
 SEED_STRIDE = 1_000_003
 
@@ -46,101 +56,160 @@ SEED_STRIDE = 1_000_003
 class PolicyNode:
     """Joins topics to a `DeploymentLoop`; time is the simulator's tick in lockstep, the node's clock otherwise."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        task = load_task(text_parameter(node, "task"))
-        self._lockstep = bool(parameter(node, "lockstep"))
-        self._seed = int(parameter(node, "seed"))
+    def __init__(self, node: ManagedNode) -> None:
+        self._node, self._task = node, load_task(text_parameter(node, "task"))
+        self._lockstep, self._seed = bool(parameter(node, "lockstep")), int(parameter(node, "seed"))
         self._spinner = Spinner(node)
-        self._start_ns = 0
-        self._sent = 0
-        recipe = recipe_of(node)
-        # In lockstep time waits for the policy; else it has a process of its own, for which the loop never waits.
-        self._process = None if self._lockstep else ProcessCaller("ladle_nodes.policies:from_json", recipe.to_json())
-        policy = recipe.make() if self._process is None else self._process
-        chain = self._chain(task)
-        observations = ObservationBuffer(task, chain)
-        self._inbox = Inbox(node, task, observations, self._lockstep)
+        self._start_ns = self._sent = 0
+        self._is_configured = self._is_active = False
+        self._process: ProcessCaller | None = None
+        self._subscriptions: list[Subscription[Any]] = []
         self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
                                                    reliable(100))
-        self._config, self._period_s = config_of(node, task), task.period_s
-        if bool(parameter(node, "check_controller")):
-            check_fed_controller(node, self._spinner, text_parameter(node, "trajectory_topic"), chain.joint_names,
-                                 self._config.following_error_rad, text_parameter(node, "jtc_distribution"))
-        controller = JtcController(chain.joint_names, self._send)
-        self._recording = Recording(text_parameter(node, "record"), recipe, task, self._config, wait=self._lockstep)
-        policy, caller = self._recording.of(policy, self._process or SynchronousCaller(policy))
-        self._loop = DeploymentLoop(task, policy, controller, chain, self._config, observations, caller)
-        self._hold_button = int(parameter(node, "hold_button"))
-        if hold_topic := text_parameter(node, "hold_topic"):
-            node.create_subscription(Joy, hold_topic, self._see_button, sensor_reader(1, self._lockstep))
-        self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
-        self._ticks: list[Tick] = []
-        if self._lockstep:
-            node.create_subscription(String, TICK_TOPIC, self._keep_tick, reliable(100))
+        self._diagnostics = RunDiagnostics(node, self._task.name)
+        serve(node, self._carry_out)
+        node.manage(self)
+
+    def configure(self) -> None:
+        """Description, controller, policy, and how long it takes; nothing moves."""
+        recipe, config = recipe_of(self._node), config_of(self._node, self._task)
+        arm_conditions.message_type(text_parameter(self._node, "arm_condition"))
+        self._end_process()  # of a configuring that failed
+        if not self._lockstep:
+            # In lockstep time waits for the policy; else it has a process of its own, for which the loop never waits.
+            self._process = ProcessCaller("ladle_nodes.policies:from_json", recipe.to_json())
+        policy = recipe.make() if self._process is None else self._process
+        with PolicySetup(self._node) as setup:
+            chain = setup.chain(self._task)
+            if bool(parameter(self._node, "check_controller")):
+                setup.check_controller(chain, config)
+            if self._process is not None:
+                setup.warm_up(self._process, self._task, chain, config)
+        self._recording = Recording(text_parameter(self._node, "record"), recipe, self._task, config,
+                                    wait=self._lockstep)
+        recorded, caller = self._recording.of(policy, self._process or SynchronousCaller(policy))
+        observations = ObservationBuffer(self._task, chain)
+        self._loop = DeploymentLoop(self._task, recorded, self._controller(chain), chain, config, observations, caller)
+        self._listen(observations, config)
+        self._is_configured = True
+
+    def activate(self) -> None:
+        """Times count from now on; with `autostart` a run is asked for, else an operator starts it."""
+        self._is_active = True
+        if not self._lockstep:
+            self._begin(self._node.get_clock().now().nanoseconds)
+            if bool(parameter(self._node, "autostart")):
+                self._loop.start(self._seed)
+
+    def deactivate(self) -> None:
+        """Come to rest."""
+        self._come_to_rest("the node was deactivated", self._now_s)
+        self._is_active = False
+
+    def clean_up(self) -> None:
+        """Come to rest, and let go of the policy and of the sensors."""
+        if self._is_configured:
+            self._come_to_rest("the node was shut down", self._now_s)
+            self._release()
+        self._is_active = False
 
     def run(self) -> None:
-        """One run after the other in lockstep, one run otherwise."""
-        self._spinner.until(self._is_connected, WRITERS_TIMEOUT_S, lambda: "sensors, and a reader of trajectories")
+        """Serve until the simulator is done, in lockstep, or somebody ends the process."""
+        if bool(parameter(self._node, "autostart")):
+            self._node.start_up()
         if self._lockstep:
             self._run_in_lockstep()
-        else:
-            self._run_by_the_clock()
+            return
+        with noted_interrupts() as interrupted:
+            while not interrupted():
+                if self._is_configured:
+                    self._step()
+                else:
+                    self._spinner.once()
 
     def close(self) -> None:
-        """Bring the arm to rest if a run is under way."""
-        if self._loop.state in {LoopState.HOMING, LoopState.RUNNING} and not self._lockstep:
-            self._loop.stop(self._now_s(), "the node ends")
-            self._farewell()
-        self._recording.close()
-        if self._process is not None:
-            self._process.close()
+        """Bring the arm to rest, and end."""
+        if self._is_configured:
+            if self._is_active and not self._lockstep:
+                self._come_to_rest("the node ends", self._receive)
+                self._farewell()
+            self._release()
+        self._end_process()
         self._spinner.close()
 
+    def _controller(self, chain: KinematicChain) -> JtcController:
+        """In lockstep every trajectory is accounted for anyway."""
+        if self._lockstep:
+            return JtcController(chain.joint_names, self._send)
+        return WatchedJtc(chain.joint_names, self._send, self._trajectories)
+
+    def _listen(self, observations: ObservationBuffer, config: DeploymentConfig) -> None:
+        """Subscribe to what the loop needs."""
+        node = self._node
+        self._inbox = Inbox(node, self._task, observations, self._lockstep, self._refuse)
+        if config.hold_to_run_s is not None:
+            self._subscriptions.append(node.create_subscription(
+                Joy, text_parameter(node, "hold_topic"), self._see_button, sensor_reader(1, self._lockstep)))
+        self._subscriptions += arm_conditions.subscribe(node, text_parameter(node, "arm_condition"), self._now_s,
+                                                        self._loop.watchdogs.arm.see)
+
+    def _release(self) -> None:
+        self._inbox.close()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+        self._recording.close()
+        self._end_process()
+        self._is_configured = False
+
+    def _end_process(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        self._process = None
+
     def _run_in_lockstep(self) -> None:
-        while not self._ticks:
-            self._acks.publish(String(data=Ack("policy", -1).to_json()))
-            self._spinner.once(READY_PERIOD_S)
-        while True:
-            while not self._ticks:
-                self._spinner.once()
-            tick = self._ticks.pop(0)
-            if tick.kind == "quit":
-                return
-            self._answer(tick)
+        while not self._is_active:
+            self._spinner.once()
+        self._spinner.until(self._is_connected, CONNECTION_TIMEOUT_S, lambda: "sensors, and a reader of trajectories")
+        peer = LockstepPeer(self._node, self._spinner)
+        for tick in peer.ticks():
+            if tick.kind == "reset":
+                self._begin(tick.time_ns)
+                self._loop.start(self._seed * SEED_STRIDE + tick.seed)
+            else:
+                peer.wait_for(self._inbox, tick)
+                self._inbox.hand_over_announced(tick.received_ns, self._start_ns)
+                self._tick((tick.time_ns - self._start_ns) * NS)
+            detail = self._loop.detail if self._loop.state is not LoopState.RUNNING else str(self._loop.counts)
+            peer.answer(tick, self._sent, self._loop.state, detail)
 
-    def _answer(self, tick: Tick) -> None:
-        """Begin a scene, or take in what is announced and decide."""
-        if tick.kind == "reset":
-            self._begin(tick.time_ns, self._seed * SEED_STRIDE + tick.seed)
-        else:
-            self._spinner.until(lambda: self._inbox.holds(tick.received_ns), MESSAGES_TIMEOUT_S,
-                                lambda: self._inbox.missing(tick.received_ns))
-            self._inbox.hand_over_announced(tick.received_ns, self._start_ns)
-            now_s = (tick.time_ns - self._start_ns) * NS
-            self._loop.tick(now_s)
-            self._recording.watch(self._loop, now_s)
-        detail = self._loop.detail if self._loop.state is not LoopState.RUNNING else self._counts()
-        self._acks.publish(String(data=Ack("policy", tick.number, self._sent, self._loop.state.value,
-                                           detail).to_json()))
+    def _step(self) -> None:
+        self._tick(self._receive())
+        self._diagnostics.tell(self._loop, self._start_ns, self._node.get_clock().now().nanoseconds)
 
-    def _run_by_the_clock(self) -> None:
-        self._spinner.until(lambda: self._node.get_clock().now().nanoseconds > 0, WRITERS_TIMEOUT_S, lambda: "/clock")
-        assert self._process is not None
-        measure_latency(self._process, self._loop.observations, self._receive, self._config, self._period_s)
-        self._begin(self._node.get_clock().now().nanoseconds, self._seed)
-        while self._loop.tick(self._now_s()) is not LoopState.STOPPED:
-            self._recording.watch(self._loop, self._now_s())
-            self._receive()
-        self._recording.watch(self._loop, self._now_s())
-        self._farewell()
-        raise DeploymentError(f"the run has stopped: {self._loop.detail}")
+    def _tick(self, now_s: float) -> None:
+        self._loop.tick(now_s)
+        self._recording.watch(self._loop, now_s)
 
     def _receive(self) -> float:
         """Take in what has come, waiting a little for it; the time after that."""
         self._spinner.everything(POLL_S)
-        self._inbox.hand_over(self._start_ns)
+        if self._is_configured:
+            self._inbox.hand_over(self._start_ns)
         return self._now_s()
+
+    def _come_to_rest(self, reason: str, pass_time: Callable[[], float]) -> None:
+        """Brake, and keep the controller supplied until the arm is at rest, or the wall clock's patience is over.
+
+        Args:
+            pass_time: lets a moment pass and tells the run's time.
+        """
+        self._loop.stop(self._now_s(), reason)
+        give_up_s = time.monotonic() + REST_TIMEOUT_S
+        while not self._loop.is_at_rest(self._now_s()) and time.monotonic() < give_up_s:
+            self._tick(pass_time())
+            time.sleep(POLL_S)
+        self._diagnostics.tell(self._loop, self._start_ns, self._node.get_clock().now().nanoseconds)
 
     def _farewell(self) -> None:
         """Stay until the last message has left."""
@@ -148,21 +217,44 @@ class PolicyNode:
         while (left_s := end_s - time.monotonic()) > 0:
             self._spinner.once(left_s)
 
-    def _begin(self, start_ns: int, seed: int) -> None:
-        """A run begins: nothing of an earlier one is left."""
+    def _begin(self, start_ns: int) -> None:
+        """Times count from here: nothing of an earlier run is left."""
         self._start_ns, self._sent = start_ns, 0
         self._recording.begin(start_ns)
         self._inbox.clear()
         self._loop.observations.reset()
         self._loop.forget()
-        self._loop.stop(0.0, "another run begins")
-        self._loop.start(seed)
+        if self._loop.state is LoopState.FAULT:
+            self._loop.clear_fault(0.0)
+        if self._loop.state is not LoopState.IDLE:
+            self._loop.stop(0.0, "another run begins")
 
-    def _counts(self) -> str:
-        """What to tell of a run that goes on."""
-        c = self._loop.counts
-        return (f"{c.decisions} decisions, {c.slowed} slowed, {c.refused} refused, {c.policy_errors} policy errors, "
-                f"{c.skipped} skipped")
+    def _carry_out(self, command: str) -> str:
+        """What an operator asks for. Raises DeploymentError: it cannot be."""
+        if not self._is_active:
+            raise DeploymentError("the node is not active; configure and activate it first (ros2 lifecycle set "
+                                  f"/{self._node.get_name()} configure, then activate)")
+        loop, now_s = self._loop, self._now_s()
+        if command == "start":
+            loop.start(self._seed)
+        elif command == "home":
+            loop.home()
+        elif command == "resume":
+            loop.resume(now_s)
+        elif command == "clear_fault":
+            loop.clear_fault(now_s)
+            self._inbox.clear()
+            loop.observations.reset()
+        else:
+            loop.stop(now_s, "stopped by an operator")
+        return f"{loop.state.value}: {loop.detail}"
+
+    def _refuse(self, stream: str, error: ObservationError) -> None:
+        """A sample that nobody can believe; a clock that went back is seen by the loop itself."""
+        if isinstance(error, ImplausibleJointsError):
+            self._loop.watchdogs.report(Trouble(Alarm.JOINTS_NOT_FINITE, str(error)))
+        else:
+            log.debug("%s: %s", stream, error)
 
     def _now_s(self) -> float:
         return (self._node.get_clock().now().nanoseconds - self._start_ns) * NS
@@ -174,58 +266,18 @@ class PolicyNode:
 
     def _see_button(self, message: Joy) -> None:
         """A joystick without that button does not press it."""
-        buttons = message.buttons
-        is_pressed = self._hold_button < len(buttons) and buttons[self._hold_button] == 1
+        buttons, index = message.buttons, int(parameter(self._node, "hold_button"))
         assert self._loop.button is not None
-        self._loop.button.see(is_pressed, self._now_s())
-
-    def _keep_tick(self, message: String) -> None:
-        self._ticks.append(Tick.from_json(message.data))
+        self._loop.button.see(index < len(buttons) and buttons[index] == 1, self._now_s())
 
     def _is_connected(self) -> bool:
         return self._inbox.has_writers() and self._trajectories.get_subscription_count() > 0
-
-    def _chain(self, task: TaskConfig) -> KinematicChain:
-        """The arm's kinematics from its own description."""
-        if task.frames is None:
-            raise DeploymentError(f"task {task.name} has no frames; a run needs base and tip")
-        topic, texts = task.frames.description_topic, list[str]()
-        self._node.create_subscription(String, topic, lambda message: texts.append(message.data), latched())
-        self._spinner.until(lambda: bool(texts), DESCRIPTION_TIMEOUT_S, lambda: topic)
-        return KinematicChain.from_urdf(texts[0], task.frames.base, task.frames.tip)
-
-
-def config_of(node: Node, task: TaskConfig) -> DeploymentConfig:
-    """The run's configuration, out of the node's parameters and what the task file says of the arm."""
-    lockstep = bool(parameter(node, "lockstep"))
-    config = DeploymentConfig(
-        latency_s=float(parameter(node, "latency_s")) if lockstep else 0.0, home=bool(parameter(node, "home")),
-        real_robot=bool(parameter(node, "real_robot")), speed=float(parameter(node, "speed")),
-        hold_to_run_s=HOLD_TO_RUN_S if text_parameter(node, "hold_topic") else None,
-        tracking_delay_s=task.joints.tracking_delay_s if task.joints else 0.0,
-        chunking=chunking_from_text(text_parameter(node, "chunking")))
-    return in_lockstep(config) if lockstep else config
-
-
-def recipe_of(node: Node) -> PolicyRecipe:
-    """What the node's parameters say of the policy."""
-    kind, task, checkpoint, episodes = (text_parameter(node, name)
-                                        for name in ("policy", "task", "checkpoint", "episodes"))
-    return PolicyRecipe(kind, task, checkpoint, episodes, int(parameter(node, "episode")),
-                        int(parameter(node, "policy_threads")), guidance_of(node))
-
-
-def guidance_of(node: Node) -> Guidance | None:
-    """The mass to ask for, unless the parameter is unset or not a number."""
-    if not node.has_parameter("target_mass_g"):
-        return None
-    return Guidance.from_parameters(float(parameter(node, "target_mass_g")), float(parameter(node, "guidance_weight")))
 
 
 def main() -> None:
     """Entry point of ladle_nodes policy_node."""
     def make() -> tuple[Node, PolicyNode]:
-        node = Node("ladle_policy", automatically_declare_parameters_from_overrides=True)
+        node = ManagedNode("ladle_policy")
         return node, PolicyNode(node)
 
     run_node(make)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from ladle.task import load_task
+from ladle_nodes.arm_condition_publisher import ArmConditionPublisher
 from ladle_nodes.lockstep_master import START_TIMEOUT_S, LockstepMaster
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.sensor_publisher import SensorPublisher
@@ -85,6 +86,7 @@ class SimulatorNode:
         self._spinner = Spinner(node)
         cameras = self._cameras(bool(parameter(node, "video")), bool(parameter(node, "only_needed_frames")))
         self._publisher = SensorPublisher(node, self._task, cameras)
+        self._condition = ArmConditionPublisher(node)
         self._source = self._setpoint_source(node)
         self._master = LockstepMaster(node, self._spinner)
         self._video: SceneVideo | None = None
@@ -155,6 +157,7 @@ class SimulatorNode:
         cycles = round(FREE_RUNNING_STEP_S / CYCLE_S)
         state = self._simulation.reset(scene, self._judge)
         self._source.reset(start_ns, -1, state)
+        self._condition.reset()
         begun_s = time.monotonic()
         while not state.delivered and state.reflex is None and state.time_s < self._time_limit_s:
             now_ns = start_ns + round(state.time_s * 1e9)
@@ -162,6 +165,7 @@ class SimulatorNode:
             samples = self._advance(self._source.setpoints(now_ns, cycles, -1, state))
             state = self._simulation.state
             self._publish(samples, start_ns)
+            self._condition.tell(state)
             self._film(samples)
             ahead_s = state.time_s - (time.monotonic() - begun_s)
             self._spin_for(max(ahead_s, 0.0))
