@@ -46,6 +46,8 @@ SEED_STRIDE = 1_000_003
 class PolicyNode:
     """Joins topics to a `DeploymentLoop`; time is the simulator's tick in lockstep, the node's clock otherwise."""
 
+    policy_factory = "ladle_nodes.policies:from_json"
+
     def __init__(self, node: Node) -> None:
         self._node = node
         task = load_task(text_parameter(node, "task"))
@@ -56,7 +58,7 @@ class PolicyNode:
         self._sent = 0
         recipe = recipe_of(node)
         # In lockstep time waits for the policy; else it has a process of its own, for which the loop never waits.
-        self._process = None if self._lockstep else ProcessCaller("ladle_nodes.policies:from_json", recipe.to_json())
+        self._process = None if self._lockstep else ProcessCaller(self.policy_factory, recipe.to_json())
         policy = recipe.make() if self._process is None else self._process
         chain = self._chain(task)
         observations = ObservationBuffer(task, chain)
