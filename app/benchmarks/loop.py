@@ -2,8 +2,8 @@
 
 Real processes over ROS 2 with the transports of `ladle up`: one that publishes two 640x480 cameras at 30 Hz and joints
 at 1 kHz and has a reader for the set-points, the policy's node with a policy that sways about its first pose (in a
-process of its own, as on a robot; it answers at once), asked at every tick of the task, and the Ruckig node that streams
-set-points at 1 kHz.
+process of its own, as on a robot; it answers at once), asked at every tick of the task, and the Ruckig node that
+streams set-points at 1 kHz.
 """
 
 from __future__ import annotations

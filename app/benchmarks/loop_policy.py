@@ -1,4 +1,4 @@
-"""The policy of `ladle bench loop`: it answers at once, and moves the arm, for a standing one would cost less to plan."""
+"""The policy of `ladle bench loop`: it answers at once and moves the arm, as a standing one would cost less."""
 
 from __future__ import annotations
 
