@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,24 @@ class JointTrajectory:
         q = np.where(at[:, None] >= self.times_s[-1], self.q_rad[-1], q)
         return JointStates(q, np.where(moving, dq, 0.0), np.where(moving, ddq, 0.0), np.where(moving, dddq, 0.0))
 
+    def every_cycle(self) -> JointStates:
+        """States at every millisecond from the start to the end, both included: `sample`, but for rounding.
+
+        Where all segments last equally long, as in every plan, one product of matrices gives each derivative.
+        """
+        steps_ms = np.rint(1000.0 * np.diff(self.times_s)).astype(np.intp)
+        if len(steps_ms) == 0 or np.any(steps_ms != steps_ms[0]):
+            n_cycles = round((self.end_s - self.start_s) / CYCLE_S)
+            return self.sample(self.start_s + CYCLE_S * np.arange(n_cycles + 1))
+        n_samples, n_joints = len(steps_ms) * int(steps_ms[0]) + 1, self.q_rad.shape[1]
+        coefficients = self._coefficients().transpose(2, 1, 0).reshape(-1, 6)
+        # Each joint's samples lie side by side: what is asked of them is asked joint by joint.
+        states = np.zeros((4, n_joints, n_samples))
+        for order, powers in enumerate(_powers(int(steps_ms[0]))):
+            states[order, :, :-1] = (coefficients @ powers).reshape(n_joints, -1)
+        states[0, :, -1] = self.q_rad[-1]
+        return JointStates(*states.transpose(0, 2, 1))
+
     def state(self, at_s: float) -> JointState:
         """The state at one instant; exactly the node where there is one."""
         index = int(np.searchsorted(self.times_s, at_s))
@@ -137,6 +156,17 @@ class JointTrajectory:
             (-30 * d + (14 * v1 + 16 * v0) * h + (3 * a0 - 2 * a1) * h2) / (2 * h3 * h),
             (12 * d - 6 * (v1 + v0) * h - (a0 - a1) * h2) / (2 * h3 * h2),
         ])
+
+
+@lru_cache(maxsize=16)
+def _powers(steps: int) -> Array:
+    """(4, 6, steps): what turns a segment's coefficients into its value and three derivatives, every millisecond."""
+    t: Array = CYCLE_S * np.arange(steps, dtype=np.float64)
+    powers: Array = np.zeros((4, 6, steps))
+    for order in range(4):
+        for power in range(order, 6):
+            powers[order, power] = math.perm(power, order) * t ** (power - order)
+    return powers
 
 
 def at_rest(q_rad: ArrayLike, at_s: float) -> JointTrajectory:
