@@ -93,6 +93,11 @@ class DeploymentLoop:
         """The plan in force."""
         return self._receding.plan
 
+    @property
+    def next_tick_s(self) -> float:
+        """When the task's next tick is due; in the past while no run is under way."""
+        return self._next_tick_s
+
     def start(self, seed: int) -> None:
         """Ask for a run: homing begins at the first tick at which joints and cameras are fresh.
 

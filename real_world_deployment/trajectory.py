@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +88,7 @@ class JointTrajectory:
             return JointStates(rest + self.q_rad[0], rest, rest, rest)
         segment = np.clip(np.searchsorted(self.times_s, at, side="right") - 1, 0, n - 2)
         span = self.times_s[segment + 1] - self.times_s[segment]
-        c = self._coefficients()[:, segment]
+        c = self._coefficients[:, segment]
         t = (np.clip(at - self.times_s[segment], 0.0, span))[:, None]
         moving = ((at >= self.times_s[0]) & (at < self.times_s[-1]))[:, None]
         q = c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * c[5]))))
@@ -108,7 +108,7 @@ class JointTrajectory:
             n_cycles = round((self.end_s - self.start_s) / CYCLE_S)
             return self.sample(self.start_s + CYCLE_S * np.arange(n_cycles + 1))
         n_samples, n_joints = len(steps_ms) * int(steps_ms[0]) + 1, self.q_rad.shape[1]
-        coefficients = self._coefficients().transpose(2, 1, 0).reshape(-1, 6)
+        coefficients = self._coefficients.transpose(2, 1, 0).reshape(-1, 6)
         # Each joint's samples lie side by side: what is asked of them is asked joint by joint.
         states = np.zeros((4, n_joints, n_samples))
         for order, powers in enumerate(_powers(int(steps_ms[0]))):
@@ -142,6 +142,7 @@ class JointTrajectory:
         """All nodes before at_s bit for bit, then those of `after`, whose first is this motion's state at at_s."""
         return self.between(0, int(np.searchsorted(self.times_s, at_s)), after)
 
+    @cached_property
     def _coefficients(self) -> Array:
         """(6, n - 1, J) of each segment's polynomial in the time since its first node."""
         h = np.diff(self.times_s)[:, None]

@@ -15,9 +15,11 @@ from ladle.policy import Guidance
 from ladle.task import TaskConfig, load_task
 from ladle_nodes.controller_parameters import check_fed_controller
 from ladle_nodes.inbox import Inbox
+from ladle_nodes.intake import Intake
 from ladle_nodes.lockstep import ACK_TOPIC, TICK_TOPIC, Ack, Tick
 from ladle_nodes.policies import PolicyRecipe
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
+from ladle_nodes.promptness import LOOP_PRIORITY, become_prompt
 from ladle_nodes.qos import latched, reliable, sensor_reader
 from ladle_nodes.run_recording import Recording
 from ladle_nodes.trajectories import to_message
@@ -33,7 +35,6 @@ from real_world_deployment.process_caller import ProcessCaller
 
 NS = 1e-9
 READY_PERIOD_S = 0.2
-POLL_S = 0.002
 DESCRIPTION_TIMEOUT_S = 60.0
 WRITERS_TIMEOUT_S = 60.0
 MESSAGES_TIMEOUT_S = 60.0
@@ -130,6 +131,7 @@ class PolicyNode:
         self._spinner.until(lambda: self._node.get_clock().now().nanoseconds > 0, WRITERS_TIMEOUT_S, lambda: "/clock")
         assert self._process is not None
         measure_latency(self._process, self._loop.observations, self._receive, self._config, self._period_s)
+        become_prompt(LOOP_PRIORITY)
         self._begin(self._node.get_clock().now().nanoseconds, self._seed)
         while self._loop.tick(self._now_s()) is not LoopState.STOPPED:
             self._recording.watch(self._loop, self._now_s())
@@ -140,8 +142,8 @@ class PolicyNode:
 
     def _receive(self) -> float:
         """Take in what has come, waiting a little for it; the time after that."""
-        self._spinner.everything(POLL_S)
-        self._inbox.hand_over(self._start_ns)
+        assert self._process is not None
+        Intake(self._spinner, self._inbox, self._process).wait(self._loop.next_tick_s - self._now_s(), self._start_ns)
         return self._now_s()
 
     def _farewell(self) -> None:
