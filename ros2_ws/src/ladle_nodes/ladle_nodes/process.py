@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Protocol
 
@@ -140,6 +141,19 @@ def waiting_messages(subscription: Subscription) -> Iterator[Any]:
         if taken is None:
             return
         yield taken[0]
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM set the event, and interrupt nothing; for a main thread that looks at it often."""
+    event = threading.Event()
+    before = {number: signal.signal(number, lambda _number, _frame: event.set())
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
