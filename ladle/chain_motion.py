@@ -53,9 +53,7 @@ class ChainFrames:
         q: Array = np.ascontiguousarray(q_rad.T, dtype=np.float64)
         # constant + sine, versine and angle times their matrices, for all joints and samples in one product.
         factors: Array = np.stack([np.ones_like(q), np.sin(q), 1.0 - np.cos(q), q], axis=1)
-        parts: Array = np.stack([m[:, :3].reshape(-1, 12) for m in (chain.constant, chain.sine, chain.versine,
-                                                                    chain.linear)], axis=2)
-        own = (parts @ factors).reshape(chain.n_joints, 3, 4, -1)
+        own = (chain.parts @ factors).reshape(chain.n_joints, 3, 4, -1)
         self.poses: Array = np.empty_like(own)
         self.poses[0] = own[0]
         for joint in range(1, chain.n_joints):
@@ -77,19 +75,19 @@ class ChainFrames:
     def velocities(self, points: Sequence[LinkPoint], dq_rad_s: Array) -> Array:
         """(P, 3, m) m/s in the base frame: the linear rows of each point's Jacobian times dq_rad_s (m, n_joints).
 
-        A joint turns what follows it by w = axis * dq about its origin o, so a point at p moves by w x p - w x o;
-        both sums are taken once for all points of a link.
+        A joint turns what follows it by w = axis * dq about its origin o, so a point at p moves by w x p - w x o.
         """
-        turn, shift = self._twists(dq_rad_s)
+        turns, shifts = self._twists(dq_rad_s)
         positions = self.positions(points)
         found = np.zeros_like(positions)
         for row, point in enumerate(points):
             if point.moving:
-                found[row] = _cross(turn[point.moving - 1], positions[row]) + shift[point.moving - 1]
+                turn, shift = turns[:, :point.moving].sum(axis=1), shifts[:, :point.moving].sum(axis=1)
+                found[row] = _cross(turn, positions[row]) + shift
         return found
 
     def _twists(self, dq_rad_s: Array) -> tuple[Array, Array]:
-        """(n, 3, m) each: angular velocity of the frame after each joint, and its velocity at the base's origin."""
+        """(3, n, m) each: what each joint adds to the angular velocity, and to the velocity at the base's origin."""
         chain = self._chain
         turns: Array = np.einsum("nikm,nk->inm", self.poses[:, :, :3], chain.axes)
         turns *= dq_rad_s.T
@@ -98,7 +96,7 @@ class ChainFrames:
             shifts[:, ~chain.revolute] = turns[:, ~chain.revolute]
             turns[:, ~chain.revolute] = 0.0
         shifts -= _cross(turns, self.poses[:, :, 3].transpose(1, 0, 2))
-        return np.cumsum(turns, axis=1).transpose(1, 0, 2), np.cumsum(shifts, axis=1).transpose(1, 0, 2)
+        return turns, shifts
 
 
 def _cross(a: Array, b: Array) -> Array:

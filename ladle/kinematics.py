@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +65,12 @@ class KinematicChain:
     def n_joints(self) -> int:
         """How many joints move."""
         return len(self.joint_names)
+
+    @cached_property
+    def parts(self) -> Array:
+        """(n, 12, 4): constant, sine, versine and linear of each joint, the first three rows of each flat."""
+        matrices = (self.constant, self.sine, self.versine, self.linear)
+        return np.stack([matrix[:, :3].reshape(-1, 12) for matrix in matrices], axis=2)
 
     def forward(self, q_rad: ArrayLike) -> Array:
         """Pose of the tip in the base frame, (..., n) -> (..., 7) metres and quaternion xyzw."""
@@ -151,17 +158,17 @@ class KinematicChain:
         for iteration in range(iterations):
             tip, jacobian = self.tip_and_jacobian(q)
             error[:3] = position - tip[:3, 3]
-            error[3:] = rotation_error(rotation @ tip[:3, :3].T)
+            error[3:] = _rotation_error(rotation @ tip[:3, :3].T)
             close = (np.abs(error[:3]).max() < POSITION_TOLERANCE_M
                      and np.abs(error[3:]).max() < ROTATION_TOLERANCE_RAD)
             drift = NULL_SPACE_GAIN * (posture - q) if posture is not None and iteration == 0 else None
             if close and drift is None:
                 return q
-            step = damped_step(jacobian, error, drift)
+            step = _damped_step(jacobian, error, drift)
             blocked = ((q >= self.upper_rad) & (step > 0)) | ((q <= self.lower_rad) & (step < 0))
             if blocked.any():
                 free = np.where(blocked, 0.0, jacobian)
-                step = damped_step(free, error, None)
+                step = _damped_step(free, error, None)
                 step[blocked] = 0.0
             longest = float(np.abs(step).max())
             if longest > MAX_STEP_RAD:
@@ -181,7 +188,7 @@ class KinematicChain:
             yield np.clip((1 - share) * seed + share * generator.uniform(lower, upper), lower, upper)
 
 
-def damped_step(jacobian: Array, error: Array, drift: Array | None) -> Array:
+def _damped_step(jacobian: Array, error: Array, drift: Array | None) -> Array:
     """(n,) least-squares step for a Jacobian (6, n) and an error (6,).
 
     It is damped by the size of the error, which converges quadratically near the solution.
@@ -195,7 +202,7 @@ def damped_step(jacobian: Array, error: Array, drift: Array | None) -> Array:
     return drift + jacobian.T @ np.linalg.solve(gram, error - jacobian @ drift)
 
 
-def rotation_error(matrix: Array) -> Array:
+def _rotation_error(matrix: Array) -> Array:
     """Rotation vector of a matrix (3, 3); the axis times the angle, right up to half a turn."""
     skew = np.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
     sine = 0.5 * float(np.sqrt(skew @ skew))
