@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
-from ladle.images import depth_view, to_task_size
+from ladle.images import depth_view_rgb, to_task_size
 from ladle.joints_at import joints_seen
 from ladle.joints_by_name import believable_positions, joints_by_name, why_unusable
 from ladle.kinematics import KinematicChain
@@ -168,9 +168,7 @@ class ObservationBuffer:
         shown = newest_received_at(cameras[source], decisions_s)
         frames = np.stack([self._cameras[source].images[index] for index in shown])
         if camera.kind == "depth" and key == source:
-            view = np.empty((*frames.shape, 3), np.uint8)
-            view[...] = depth_view(frames, camera)[..., None]
-            return view
+            return depth_view_rgb(frames, camera)
         return frames
 
     def _camera(self, key: str) -> tuple[str, CameraConfig]:

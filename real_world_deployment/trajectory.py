@@ -99,7 +99,8 @@ class JointTrajectory:
     def every_cycle(self) -> JointStates:
         """States at every millisecond from the start to the end, both included: `sample`, but for rounding.
 
-        Where all segments last equally long, as in every plan, one product of matrices gives each derivative.
+        Where all segments last equally long, as in every plan, one product of matrices gives each derivative. Jerk may
+        step at a node; there the larger one counts, on whichever side it is.
         """
         steps_ms = np.rint(1000.0 * np.diff(self.times_s)).astype(np.intp)
         if len(steps_ms) == 0 or np.any(steps_ms != steps_ms[0]):
@@ -112,6 +113,9 @@ class JointTrajectory:
         for order, powers in enumerate(_powers(int(steps_ms[0]))):
             states[order, :, :-1] = (coefficients @ powers).reshape(n_joints, -1)
         states[0, :, -1] = self.q_rad[-1]
+        after = states[3, :, int(steps_ms[0])::int(steps_ms[0])]
+        before = _states(self._coefficients, CYCLE_S * int(steps_ms[0]))[3].T
+        after[...] = np.where(np.abs(before) > np.abs(after), before, after)
         return JointStates(*states.transpose(0, 2, 1))
 
     def state(self, at_s: float) -> JointState:

@@ -88,10 +88,9 @@ class Inbox:
         """Take what is there, without the executor: it builds its wait set anew for every callback."""
         self._takes[JOINTS]()
 
-    def take_images(self) -> None:
-        """As above."""
-        for key in self._observations.camera_keys:
-            self._takes[key]()
+    def take_images(self, key: str) -> None:
+        """As above, of one camera."""
+        self._takes[key]()
 
     def _subscribe(self, kind: type[Image] | type[JointState], stream: str, topic: str, depth: int) -> None:
         arrivals = self._waiting.setdefault(stream, [])

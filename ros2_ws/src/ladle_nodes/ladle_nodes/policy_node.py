@@ -64,6 +64,8 @@ class PolicyNode:
         chain = self._chain(task)
         observations = ObservationBuffer(task, chain)
         self._inbox = Inbox(node, task, observations, self._lockstep)
+        self._intake = None if self._process is None else Intake(self._spinner, self._inbox, observations.camera_keys,
+                                                                 self._process)
         self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
                                                    reliable(100))
         self._config, self._period_s = config_of(node, task), task.period_s
@@ -142,8 +144,8 @@ class PolicyNode:
 
     def _receive(self) -> float:
         """Take in what has come, waiting a little for it; the time after that."""
-        assert self._process is not None
-        Intake(self._spinner, self._inbox, self._process).wait(self._loop.next_tick_s - self._now_s(), self._start_ns)
+        assert self._intake is not None
+        self._intake.wait(self._loop.next_tick_s - self._now_s(), self._start_ns)
         return self._now_s()
 
     def _farewell(self) -> None:

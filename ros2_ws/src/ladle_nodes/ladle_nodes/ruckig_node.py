@@ -67,8 +67,8 @@ class RuckigNode:
         self._setpoints = node.create_publisher(Float64MultiArray, text_parameter(node, "setpoint_topic"),
                                                 reliable(DEPTH))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
-        self._plan_reader = node.create_subscription(JointTrajectory, text_parameter(node, "plan_topic"), self._keep_plan,
-                                                     reliable(100))
+        plan_topic = text_parameter(node, "plan_topic")
+        self._plan_reader = node.create_subscription(JointTrajectory, plan_topic, self._keep_plan, reliable(100))
         self._joints = node.create_subscription(JointState, task.joints.live_topic, self._keep_joints,
                                                 sensor_reader(DEPTH, self._lockstep))
         self._tick: Tick | None = None
