@@ -39,7 +39,8 @@ def inverse_path(chain: KinematicChain, poses: Array, seed_rad: Array, posture_r
     return None if guesses is None else _refined(chain, poses[:, :3], rotations, guesses)
 
 
-def _first_steps(chain: KinematicChain, positions: Array, rotations: Array, seed: Array, posture: Array) -> Array | None:
+def _first_steps(chain: KinematicChain, positions: Array, rotations: Array, seed: Array,
+                 posture: Array) -> Array | None:
     """(m, n): steps to BLOCK poses from the last one before them, of one Jacobian; each drifts as often as in turn."""
     guesses: Array = np.empty((len(positions), chain.n_joints))
     left = (1.0 - NULL_SPACE_GAIN) ** np.arange(1, BLOCK + 1)
