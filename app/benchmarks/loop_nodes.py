@@ -57,7 +57,7 @@ class TimedPolicyNode(PolicyNode):
         loop._receding.follow = self._following(loop._receding.follow)
         loop._caller.ask, loop._caller.answer = self._asking(loop._caller.ask), self._answered(loop._caller.answer)
 
-    def _timed(self, tick: Callable[[float], LoopState]) -> Callable[[float], LoopState]:
+    def _timed(self, tick: Callable[[float], LoopState]) -> Callable[..., LoopState]:
         def timed_tick(now_s: float) -> LoopState:
             self._next_due_s = self._loop._next_tick_s
             self._tick_s = now_s
@@ -88,8 +88,7 @@ class TimedPolicyNode(PolicyNode):
             return chunk
         return answered
 
-    def _following(self, follow: Callable[[Splice, float], JointTrajectory]) -> Callable[[Splice, float],
-                                                                                        JointTrajectory]:
+    def _following(self, follow: Callable[[Splice, float], JointTrajectory]) -> Callable[..., JointTrajectory]:
         def following(splice: Splice, now_s: float) -> JointTrajectory:
             self._is_answer = self._loop.state is LoopState.RUNNING
             try:
