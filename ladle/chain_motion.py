@@ -51,16 +51,14 @@ class ChainFrames:
         """q_rad: (m, n_joints)."""
         self._chain = chain
         q: Array = np.ascontiguousarray(q_rad.T, dtype=np.float64)
-        sine, versine = np.sin(q), 1.0 - np.cos(q)
-        self.poses: Array = np.empty((chain.n_joints, 3, 4, q.shape[1]))
-        for joint in range(chain.n_joints):
-            own = (chain.constant[joint, :3, :, None] + sine[joint] * chain.sine[joint, :3, :, None]
-                   + versine[joint] * chain.versine[joint, :3, :, None] + q[joint] * chain.linear[joint, :3, :, None])
-            if joint == 0:
-                self.poses[0] = own
-                continue
+        # constant + sine, versine and angle times their matrices, for all joints and samples in one product.
+        factors: Array = np.stack([np.ones_like(q), np.sin(q), 1.0 - np.cos(q), q], axis=1)
+        own = (chain.parts @ factors).reshape(chain.n_joints, 3, 4, -1)
+        self.poses: Array = np.empty_like(own)
+        self.poses[0] = own[0]
+        for joint in range(1, chain.n_joints):
             before = self.poses[joint - 1]
-            np.einsum("ikm,kjm->ijm", before[:, :3], own, out=self.poses[joint])
+            np.einsum("ikm,kjm->ijm", before[:, :3], own[joint], out=self.poses[joint])
             self.poses[joint, :, 3] += before[:, 3]
 
     def positions(self, points: Sequence[LinkPoint]) -> Array:
@@ -77,29 +75,30 @@ class ChainFrames:
     def velocities(self, points: Sequence[LinkPoint], dq_rad_s: Array) -> Array:
         """(P, 3, m) m/s in the base frame: the linear rows of each point's Jacobian times dq_rad_s (m, n_joints).
 
-        A joint turns what follows it by w = axis * dq about its origin o, so a point at p moves by w x p - w x o;
-        both sums are taken once for all points of a link.
+        A joint turns what follows it by w = axis * dq about its origin o, so a point at p moves by w x p - w x o.
         """
-        turn, shift = self._twists(dq_rad_s)
+        turns, shifts = self._twists(dq_rad_s)
         positions = self.positions(points)
         found = np.zeros_like(positions)
         for row, point in enumerate(points):
             if point.moving:
-                found[row] = _cross(turn[point.moving - 1], positions[row]) + shift[point.moving - 1]
+                turn, shift = turns[:, :point.moving].sum(axis=1), shifts[:, :point.moving].sum(axis=1)
+                found[row] = _cross(turn, positions[row]) + shift
         return found
 
     def _twists(self, dq_rad_s: Array) -> tuple[Array, Array]:
-        """(n, 3, m) each: angular velocity of the frame after each joint, and its velocity at the base's origin."""
+        """(3, n, m) each: what each joint adds to the angular velocity, and to the velocity at the base's origin."""
         chain = self._chain
-        axes = np.einsum("nikm,nk->nim", self.poses[:, :, :3], chain.axes) * dq_rad_s.T[:, None]
-        revolute = chain.revolute[:, None, None]
-        turns: Array = np.where(revolute, axes, 0.0)
-        shifts: Array = np.where(revolute, 0.0, axes)
-        for joint in range(chain.n_joints):
-            shifts[joint] -= _cross(turns[joint], self.poses[joint, :, 3])
-        return np.cumsum(turns, axis=0), np.cumsum(shifts, axis=0)
+        turns: Array = np.einsum("nikm,nk->inm", self.poses[:, :, :3], chain.axes)
+        turns *= dq_rad_s.T
+        shifts: Array = np.zeros_like(turns)
+        if not chain.revolute.all():
+            shifts[:, ~chain.revolute] = turns[:, ~chain.revolute]
+            turns[:, ~chain.revolute] = 0.0
+        shifts -= _cross(turns, self.poses[:, :, 3].transpose(1, 0, 2))
+        return turns, shifts
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """(3, m) x (3, m)."""
+    """(3, ...) x (3, ...)."""
     return np.stack([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

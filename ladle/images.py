@@ -66,6 +66,13 @@ def depth_view(ticks: NDArray[np.uint16], camera: CameraConfig) -> NDArray[np.ui
     return np.take(_view_of_ticks(camera.depth_scale_m, camera.near_m, camera.far_m), ticks)
 
 
+def depth_view_rgb(ticks: NDArray[np.uint16], camera: CameraConfig) -> NDArray[np.uint8]:
+    """(N, H, W) ticks -> (N, H, W, 3): the view three times, as the replay buffer has it."""
+    view = depth_view(ticks, camera)
+    rgb = cv2.cvtColor(view.reshape(-1, view.shape[-1]), cv2.COLOR_GRAY2RGB)  # a tenth of np.repeat's time
+    return np.asarray(rgb, np.uint8).reshape(*view.shape, 3)
+
+
 @lru_cache(maxsize=16)
 def _view_of_ticks(depth_scale_m: float, near_m: float, far_m: float) -> NDArray[np.uint8]:
     """The view of each of the 65536 depths: looking it up is several times faster than computing it per pixel."""

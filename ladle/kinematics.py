@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,6 +66,12 @@ class KinematicChain:
         """How many joints move."""
         return len(self.joint_names)
 
+    @cached_property
+    def parts(self) -> Array:
+        """(n, 12, 4): constant, sine, versine and linear of each joint, the first three rows of each flat."""
+        matrices = (self.constant, self.sine, self.versine, self.linear)
+        return np.stack([matrix[:, :3].reshape(-1, 12) for matrix in matrices], axis=2)
+
     def forward(self, q_rad: ArrayLike) -> Array:
         """Pose of the tip in the base frame, (..., n) -> (..., 7) metres and quaternion xyzw."""
         q = np.asarray(q_rad, dtype=np.float64)
@@ -82,7 +89,7 @@ class KinematicChain:
 
     def jacobian(self, q_rad: ArrayLike) -> Array:
         """(6, n) geometric Jacobian of the tip in the base frame, linear rows first."""
-        return self._tip_and_jacobian(np.asarray(q_rad, dtype=np.float64))[1]
+        return self.tip_and_jacobian(np.asarray(q_rad, dtype=np.float64))[1]
 
     def inverse(self, pose: ArrayLike, seed_rad: ArrayLike, posture_rad: ArrayLike | None = None,
                 restarts: int = 8) -> Array:
@@ -123,23 +130,25 @@ class KinematicChain:
         angle = q[..., None, None]
         return self.constant + np.sin(angle) * self.sine + (1.0 - np.cos(angle)) * self.versine + angle * self.linear
 
-    def _tip_and_jacobian(self, q: Array) -> tuple[Array, Array]:
+    def tip_and_jacobian(self, q: Array) -> tuple[Array, Array]:
+        """Transform of the tip (..., 4, 4) and its Jacobian (..., 6, n), linear rows first, at joints (..., n)."""
         links = self._joint_transforms(q)
-        frames = np.empty((self.n_joints, 4, 4))
-        frames[0] = links[0]
+        frames = np.empty_like(links)
+        frames[..., 0, :, :] = links[..., 0, :, :]
         for joint in range(1, self.n_joints):
-            np.matmul(frames[joint - 1], links[joint], out=frames[joint])
-        tip = frames[-1] @ self.tip
-        axes = np.einsum("nij,nj->ni", frames[:, :3, :3], self.axes)
-        arms = tip[:3, 3] - frames[:, :3, 3]
-        jacobian = np.empty((6, self.n_joints))
-        jacobian[0] = axes[:, 1] * arms[:, 2] - axes[:, 2] * arms[:, 1]
-        jacobian[1] = axes[:, 2] * arms[:, 0] - axes[:, 0] * arms[:, 2]
-        jacobian[2] = axes[:, 0] * arms[:, 1] - axes[:, 1] * arms[:, 0]
-        jacobian[3:] = axes.T
+            np.matmul(frames[..., joint - 1, :, :], links[..., joint, :, :], out=frames[..., joint, :, :])
+        tip = frames[..., -1, :, :] @ self.tip
+        axes = np.matmul(frames[..., :3, :3], self.axes[:, :, None])[..., 0]
+        arms = tip[..., None, :3, 3] - frames[..., :3, 3]
+        jacobian = np.empty((*q.shape[:-1], 6, self.n_joints))
+        jacobian[..., 0, :] = axes[..., 1] * arms[..., 2] - axes[..., 2] * arms[..., 1]
+        jacobian[..., 1, :] = axes[..., 2] * arms[..., 0] - axes[..., 0] * arms[..., 2]
+        jacobian[..., 2, :] = axes[..., 0] * arms[..., 1] - axes[..., 1] * arms[..., 0]
+        turning = jacobian[..., 3:, :]
+        turning[...] = np.swapaxes(axes, -1, -2)
         if not self.revolute.all():
-            jacobian[:3, ~self.revolute] = axes[~self.revolute].T
-            jacobian[3:, ~self.revolute] = 0.0
+            jacobian[..., :3, ~self.revolute] = turning[..., ~self.revolute]
+            turning[..., ~self.revolute] = 0.0
         return tip, jacobian
 
     def _solve(self, position: Array, rotation: Array, start: Array, posture: Array | None,
@@ -147,7 +156,7 @@ class KinematicChain:
         q = start.copy()
         error = np.empty(6)
         for iteration in range(iterations):
-            tip, jacobian = self._tip_and_jacobian(q)
+            tip, jacobian = self.tip_and_jacobian(q)
             error[:3] = position - tip[:3, 3]
             error[3:] = _rotation_error(rotation @ tip[:3, :3].T)
             close = (np.abs(error[:3]).max() < POSITION_TOLERANCE_M
@@ -180,7 +189,10 @@ class KinematicChain:
 
 
 def _damped_step(jacobian: Array, error: Array, drift: Array | None) -> Array:
-    """Least-squares step, damped by the size of the error (quadratic convergence near the solution)."""
+    """(n,) least-squares step for a Jacobian (6, n) and an error (6,).
+
+    It is damped by the size of the error, which converges quadratically near the solution.
+    """
     damping = 1e-9 + 0.02 * float(error @ error)
     gram = jacobian @ jacobian.T
     gram.flat[::7] += damping

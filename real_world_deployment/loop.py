@@ -90,6 +90,11 @@ class DeploymentLoop:
         return self._motion.plan
 
     @property
+    def next_tick_s(self) -> float:
+        """When the task's next tick is due; in the past while no run is under way."""
+        return self.questions.next_tick_s
+
+    @property
     def button(self) -> HoldToRun | None:
         """Where reports of the hold-to-run button go; None in a run without one."""
         return self.watchdogs.button

@@ -7,17 +7,14 @@ results are equal bit for bit.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import ImplausibleJointsError, ObservationError
-from ladle.images import depth_view, to_task_size
+from ladle.images import depth_view_rgb, to_task_size
 from ladle.joints_at import joints_seen
 from ladle.joints_by_name import believable_positions, joints_by_name, why_unusable
 from ladle.kinematics import KinematicChain
@@ -27,60 +24,17 @@ from ladle.observation_time import (
     newest_received,
     newest_received_at,
     observation_times_s,
-    trusted_stamp_s,
 )
 from ladle.policy import ObservationWindow
 from ladle.poses_at import poses_of
-from ladle.task import CameraConfig, JointsConfig, TaskConfig
+from ladle.task import CameraConfig, TaskConfig
 from real_world_deployment.safety.plausible_joints import PlausibleJoints
+from real_world_deployment.sample_stream import KEPT_S, SampleStream
 
 Array = NDArray[np.float64]
 
 JOINTS = "joints"
 EEF = "eef"
-KEPT_S = 3.0  # covers any window; older samples are dropped
-
-
-@dataclass
-class _Stream:
-    """Samples in order of receipt; one that was overtaken on its way, or is stamped in the future, is not kept.
-
-    Attributes:
-        ahead_s: how far in the future the sample received last was stamped, if that is why it is not kept; else 0.
-    """
-
-    config: JointsConfig | CameraConfig
-    forgot: bool = False
-    ahead_s: float = 0.0
-    header_s: list[float] = field(default_factory=list[float])
-    receive_s: list[float] = field(default_factory=list[float])
-    values: list[NDArray[Any]] = field(default_factory=list[NDArray[Any]])
-
-    def add(self, name: str, header_s: float | None, receive_s: float, value: NDArray[Any]) -> None:
-        if not (math.isfinite(receive_s) and (header_s is None or math.isfinite(header_s))):
-            raise ObservationError(f"{name}: stamp {header_s} or receipt {receive_s} is not finite")
-        if self.receive_s and receive_s < self.receive_s[-1]:
-            raise ObservationError(f"{name}: received at {receive_s:.3f} s after a sample received at "
-                                   f"{self.receive_s[-1]:.3f} s; the clock went back: stop and start the run again")
-        stamp_s = trusted_stamp_s(header_s, receive_s, self.config.clock_offset_s)
-        self.ahead_s = 0.0
-        if stamp_s is None:
-            assert header_s is not None
-            self.ahead_s = header_s + self.config.clock_offset_s - receive_s
-            return
-        if self.header_s and stamp_s <= self.header_s[-1]:
-            return
-        self.header_s.append(stamp_s)
-        self.receive_s.append(receive_s)
-        self.values.append(value)
-        drop = bisect_left(self.receive_s, receive_s - KEPT_S) - 1
-        if drop >= 64:
-            del self.header_s[:drop], self.receive_s[:drop], self.values[:drop]
-            self.forgot = True
-
-    def stamps(self) -> StreamStamps:
-        return StreamStamps(np.array(self.header_s), np.array(self.receive_s), self.config.latency_s,
-                            self.config.rate_hz, self.config.clock_offset_s)
 
 
 class ObservationBuffer:
@@ -107,8 +61,8 @@ class ObservationBuffer:
     def reset(self) -> None:
         """Forget everything: a new run begins."""
         assert self._task.joints is not None
-        self._joints = _Stream(self._task.joints)
-        self._cameras = {key: _Stream(self._task.cameras[key]) for key in self.camera_keys}
+        self._joints = SampleStream(self._task.joints, len(self._names))
+        self._cameras = {key: SampleStream(self._task.cameras[key]) for key in self.camera_keys}
         self._last_quaternion: Array | None = None
         self._plausible = PlausibleJoints(self._task.limits)
 
@@ -143,24 +97,25 @@ class ObservationBuffer:
 
     def newest_joints(self) -> Array | None:
         """(J,) joints received last, None before the first."""
-        return self._joints.values[-1] if self._joints.values else None
+        return self._joints.rows[-1].copy() if len(self._joints) else None
 
     def joints_since(self, receive_s: float) -> list[tuple[float, float, Array]]:
         """Joints received after an instant: (header_s, receive_s, (J,) rad) each; at most the last KEPT_S seconds."""
         stream = self._joints
-        first = bisect_right(stream.receive_s, receive_s)
-        return list(zip(stream.header_s[first:], stream.receive_s[first:], stream.values[first:], strict=True))
+        first = int(np.searchsorted(stream.receive_s, receive_s, side="right"))
+        return list(zip(stream.header_s[first:].tolist(), stream.receive_s[first:].tolist(), stream.rows[first:].copy(),
+                        strict=True))
 
     def frames_since(self, key: str, header_s: float) -> list[tuple[float, NDArray[Any]]]:
         """Frames stamped after an instant: (header_s, image) each."""
         stream = self._cameras[key]
-        first = bisect_right(stream.header_s, header_s)
-        return list(zip(stream.header_s[first:], stream.values[first:], strict=True))
+        first = int(np.searchsorted(stream.header_s, header_s, side="right"))
+        return list(zip(stream.header_s[first:].tolist(), stream.images[first:], strict=True))
 
     def silent(self, now_s: float, joints_s: float, camera_s: float) -> str | None:
         """Which stream has received nothing usable for longer than joints_s or camera_s; None if all have."""
         for name, stream in {JOINTS: self._joints, **self._cameras}.items():
-            if not stream.receive_s or now_s - stream.receive_s[-1] > (joints_s if name == JOINTS else camera_s):
+            if not len(stream) or now_s - stream.receive_s[-1] > (joints_s if name == JOINTS else camera_s):
                 return name
         return None
 
@@ -168,11 +123,11 @@ class ObservationBuffer:
         """Which stream is older than joints_s or camera_s seconds or from the future; None if all are fresh."""
         for name, stream in {JOINTS: self._joints, **self._cameras}.items():
             allowed_s = joints_s if name == JOINTS else camera_s
-            age_s = now_s - (stream.header_s[-1] + stream.config.clock_offset_s) if stream.header_s else np.inf
+            age_s = now_s - (stream.newest_header_s + stream.config.clock_offset_s)
             ahead_s = max(-age_s, stream.ahead_s)
             if ahead_s > FUTURE_S and not -FUTURE_S <= age_s <= allowed_s:
                 return f"{name}: newest sample is stamped {ahead_s:.3f} s in the future; synchronise the clocks"
-            if not stream.header_s:
+            if not len(stream):
                 return f"{name}: nothing received yet"
             if age_s > allowed_s:
                 return f"{name}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed"
@@ -185,24 +140,33 @@ class ObservationBuffer:
             ObservationError: a stream had nothing received by then, what was seen then is forgotten, or a key is not
                 there.
         """
-        joints, cameras = self._joints.stamps(), {key: stream.stamps() for key, stream in self._cameras.items()}
+        cameras = {key: stream.stamps() for key, stream in self._cameras.items()}
         decisions_s = np.asarray(decision_times_s, np.float64)
+        # Of thousands of joint states only those from the first decision's newest on matter so far.
+        first = max(int(np.searchsorted(self._joints.receive_s, decisions_s.min(), side="right")) - 1, 0)
+        joints = self._joints.stamps(first)
         times_s = observation_times_s(decisions_s, cameras, {JOINTS: joints})
         for decision_s, time_s in zip(decision_times_s, times_s, strict=True):
             if np.isnan(time_s):
                 raise ObservationError(f"nothing received by {decision_s:.3f} s from: "
                                        f"{', '.join(self._silent(decision_s, joints, cameras))}")
-            if self._joints.forgot and time_s < joints.capture_s[0]:
+            if self._joints.forgot and time_s < self._joints.stamps().capture_s[0]:
                 raise ObservationError(f"the newest frame at {decision_s:.3f} s is of {time_s:.3f} s, but joints are "
                                        f"kept for {KEPT_S} s only; is a camera standing still?")
         streams: dict[str, NDArray[Any]] = {}
         for key in keys:
             if key in {EEF, JOINTS}:
-                q = joints_seen(joints, np.array(self._joints.values), decisions_s, times_s)
+                q = self._joints_seen(decisions_s, times_s, first)
                 streams[key] = q if key == JOINTS else self._poses(q)
             else:
                 streams[key] = self._images(key, decisions_s, cameras)
         return ObservationWindow(float(decision_times_s[-1]), times_s, streams)
+
+    def _joints_seen(self, decisions_s: Array, times_s: Array, first: int) -> Array:
+        """(To, J) joints at the observation times; `first` is the newest received by the first decision."""
+        stamps = self._joints.stamps()
+        first = max(min(first, int(np.searchsorted(stamps.capture_s, times_s.min(), side="right")) - 1), 0)
+        return joints_seen(self._joints.stamps(first), self._joints.rows[first:], decisions_s, times_s)
 
     def _silent(self, decision_s: float, joints: StreamStamps, cameras: dict[str, StreamStamps]) -> list[str]:
         return [name for name, stamps in {JOINTS: joints, **cameras}.items() if newest_received(stamps, decision_s) < 0]
@@ -221,9 +185,9 @@ class ObservationBuffer:
         """(To, H, W[, 3]): colour, ticks by their own name, or the depth view three times as in the replay buffer."""
         source, camera = self._camera(key)
         shown = newest_received_at(cameras[source], decisions_s)
-        frames = np.stack([self._cameras[source].values[index] for index in shown])
+        frames = np.stack([self._cameras[source].images[index] for index in shown])
         if camera.kind == "depth" and key == source:
-            return np.repeat(depth_view(frames, camera)[..., None], 3, axis=-1)
+            return depth_view_rgb(frames, camera)
         return frames
 
     def _camera(self, key: str) -> tuple[str, CameraConfig]:

@@ -122,6 +122,13 @@ class ProcessCaller:
         self._open, self._answer, self._asked_s = self._questions, None, self._clock_s()
         self._put(ASK, window, running)
 
+    def is_answered(self, timeout_s: float) -> bool:
+        """Wait for so long, or until something has come from the policy whose question is open; whether it has."""
+        if self._open is None or self._gone is not None:
+            time.sleep(timeout_s)
+            return False
+        return bool(select.select([self._link], [], [], timeout_s)[0])
+
     def answer(self) -> ActionChunk | None:
         """The chunk when it is there.
 

@@ -93,11 +93,15 @@ class RuckigController:
         self._run(until_s, lambda _end_ms: None)
         return JointState(self._now_ms / 1000.0, *self._state())
 
+    def prepare(self) -> None:
+        """Aim now if the next set-point would have to: between two set-points there is time for it."""
+        if self._plan is not None and self._now_ms >= self._retarget_ms:
+            self._aim(self._plan)
+
     def _run(self, until_s: float, leave: Callable[[int], None]) -> None:
         until_ms = round(until_s * 1000.0)
         while self._now_ms < until_ms:
-            if self._plan is not None and self._now_ms >= self._retarget_ms:
-                self._aim(self._plan)
+            self.prepare()
             end_ms = until_ms if self._plan is None else min(until_ms, self._retarget_ms)
             leave(end_ms)
             self._now_ms = end_ms

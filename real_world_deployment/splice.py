@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import KinematicsError, MotionError
+from ladle.inverse_path import inverse_path
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
 from real_world_deployment.braking import braking_tail
@@ -112,6 +113,9 @@ class Splicer:
         """(m, J) joints for targets, each seeded by the one before; shorter if a later one is out of reach."""
         if self._kind == "joints":
             return targets
+        together = inverse_path(self._chain, targets, seed_rad, self._posture)
+        if together is not None:
+            return together
         joints: list[Array] = []
         for target in targets:
             try:

@@ -24,9 +24,10 @@ class JerkMeter:
         self._last_rad = known[-3:]
         if len(known) < 4:
             return
-        moved = np.any(np.diff(known, axis=0) != 0.0, axis=1)
-        counts = moved[2:] | moved[1:-1] | moved[:-2]
-        jerk = np.diff(known, 3, axis=0)[counts] / CYCLE_S**3
+        moved: NDArray[np.bool_] = np.any(np.diff(known, axis=0) != 0.0, axis=1)
+        counts = np.logical_or.reduce([moved[2:], moved[1:-1], moved[:-2]])
+        third: NDArray[np.float64] = np.diff(known, 3, axis=0)
+        jerk = third[counts] / CYCLE_S**3
         self._squares += float(np.sum(jerk**2))
         self._n += jerk.size
 

@@ -1,8 +1,9 @@
 """What the deployment's loop costs without inference: from an observation to the command that answers it.
 
 Real processes over ROS 2 with the transports of `ladle up`: one that publishes two 640x480 cameras at 30 Hz and joints
-at 1 kHz, the policy's node with a policy that holds its pose (in a process of its own, as on a robot), asked at every
-tick of the task, and the Ruckig node that streams set-points at 1 kHz.
+at 1 kHz and has a reader for the set-points, the policy's node with a policy that sways about its first pose (in a
+process of its own, as on a robot; it answers at once), asked at every tick of the task, and the Ruckig node that
+streams set-points at 1 kHz.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from app.benchmarks.loop_nodes import STEPS
 from app.domain import free_domain
 from app.processes import ChildProcess, remove_orphaned_shared_memory, stop
 from app.up import command
@@ -37,11 +39,12 @@ def measure_loop(seconds: float) -> dict[str, Any]:
 
     Returns:
         obs_to_command_p50_ms, _p99_ms: from the instant at which a tick is due, with all that has come by then, until
-            the command that answers it is published; through the policy's process and back.
+            the command that answers it is published; through the policy's process and back. steps_p50_ms, _p99_ms: on
+            what it goes, see `loop_nodes.STEPS`.
         ruckig_period_p999_ms, ruckig_outliers: between set-points; how many periods were longer than 5 ms.
         lost_joint_states: stamped between the first and the last that the loop took in, and not taken in.
         cpu_share: processor time of the deployment's processes as a share of one core.
-        commands, setpoints, joint_states: how many were counted.
+        commands, setpoints, joint_states: how many were counted. unanswered: questions without a command, of all.
 
     Raises:
         DeploymentError: a process failed, or nothing was measured.
@@ -83,7 +86,8 @@ def timed(node: NodeDescription, folder: Path) -> list[str]:
 
 def summary(policy: dict[str, Any], ruckig: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The figures of the last `seconds` of what both nodes have noted."""
-    latencies_s = np.array(policy["latencies_s"][-round(seconds * load_task(TASK).rate_hz):])
+    steps_s = np.array(policy["steps_s"][-round(seconds * load_task(TASK).rate_hz):]).reshape(-1, len(STEPS))
+    latencies_s = steps_s.sum(axis=1)
     published_s = np.array(ruckig["published_s"])
     published_s = published_s[published_s > published_s[-1] - seconds] if len(published_s) else published_s
     if len(latencies_s) < 2 or len(published_s) < 2:
@@ -100,8 +104,11 @@ def summary(policy: dict[str, Any], ruckig: dict[str, Any], seconds: float) -> d
         "obs_to_command_p50_ms": _ms(np.percentile(latencies_s, 50)),
         "ruckig_period_p50_ms": _ms(np.percentile(periods_s, 50)),
         "ruckig_outliers": int(np.sum(periods_s > OUTLIER_S)),
-        "policy_round_trip_p50_ms": _ms(policy["policy_p50_s"]),
-        "commands": len(latencies_s), "setpoints": len(published_s), "joint_states": len(stamps_ms),
+        **{f"steps_p{percent}_ms": {step: _ms(value) for step, value in
+                                    zip(STEPS, np.percentile(steps_s, percent, axis=0), strict=True)}
+           for percent in (50, 99)},
+        "commands": len(latencies_s), "unanswered": policy["decisions"] - len(policy["steps_s"]),
+        "setpoints": len(published_s), "joint_states": len(stamps_ms),
     }
 
 

@@ -9,32 +9,46 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 
+from ladle.policy import ActionChunk
 from ladle_nodes.managed_node import ManagedNode
 from ladle_nodes.policy_node import PolicyNode
 from ladle_nodes.process import run_node
 from ladle_nodes.ruckig_node import RuckigNode
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.loop_state import LoopState
+from real_world_deployment.splice import Splice
+from real_world_deployment.trajectory import JointTrajectory
 
 Spent = tuple[float, float]  # processor time and wall-clock time, in seconds
 
+# From a tick's due time to the command that answers it: until the tick begins, with all that has come by then; until
+# its window has been built and put to the policy; until the answer is there; until the command has been published.
+STEPS = ("wait", "ask", "policy", "motion")
+
 
 class TimedPolicyNode(PolicyNode):
-    """Notes, for every command, how long ago the tick was due whose observation it answers."""
+    """Notes, for every command that answers a tick's observation, how long ago that tick was due, and on what it went.
+
+    A command that only hands the controller the next part of the running plan answers nothing and is not noted.
+    """
+
+    policy_factory = "app.benchmarks.loop_policy:from_json"
 
     def __init__(self, node: ManagedNode, result: Path) -> None:
         super().__init__(node)
         self._result = result
-        self._due_s: float | None = None
-        self._next_due_s, self._decisions = 0.0, 0
         self._begun: Spent | None = None
-        self._latencies_s: list[float] = []
+        self._due_s = self._next_due_s = self._tick_s = 0.0
+        self._marks_s: list[float] = []
+        self._is_answer = False
+        self._steps_s: list[list[float]] = []
         self._stamps_s: list[float] = []
 
     def configure(self) -> None:
@@ -42,41 +56,63 @@ class TimedPolicyNode(PolicyNode):
         super().configure()
         loop, observations = self._loop, self._loop.observations
         loop.questions.replan_ticks = 1
-        tick, add_joints = loop.tick, observations.add_joints
+        loop.tick = self._timed(loop.tick)
+        observations.add_joints = self._counted(observations.add_joints)
+        loop._motion._receding.follow = self._following(loop._motion._receding.follow)
+        caller = loop.questions._caller
+        caller.ask, caller.answer = self._asking(caller.ask), self._answered(caller.answer)
 
+    def _timed(self, tick: Callable[[float], LoopState]) -> Callable[..., LoopState]:
         def timed_tick(now_s: float) -> LoopState:
-            self._next_due_s, self._decisions = loop.questions.next_tick_s, loop.counts.decisions
+            self._next_due_s = self._loop.next_tick_s
+            self._tick_s = now_s
             state = tick(now_s)
-            self._note_due()
             if state is LoopState.RUNNING and self._begun is None:
                 self._begun = self._spent()
             return state
+        return timed_tick
 
+    def _counted(self, add_joints: Callable[..., None]) -> Callable[..., None]:
         def counted(header_s: float | None, receive_s: float, names: Sequence[str], position: Sequence[float],
                     velocity: Sequence[float] = ()) -> None:
             add_joints(header_s, receive_s, names, position, velocity)
-            if loop.state is LoopState.RUNNING:
+            if self._loop.state is LoopState.RUNNING:
                 self._stamps_s.append(float(header_s or 0.0) + self._start_ns * 1e-9)
+        return counted
 
-        loop.tick, observations.add_joints = timed_tick, counted
+    def _asking(self, ask: Callable[..., None]) -> Callable[..., None]:
+        def asking(*question: Any) -> None:
+            ask(*question)
+            self._due_s, self._marks_s = self._next_due_s, [self._tick_s, self._now_s()]
+        return asking
+
+    def _answered(self, answer: Callable[[], ActionChunk | None]) -> Callable[[], ActionChunk | None]:
+        def answered() -> ActionChunk | None:
+            chunk = answer()
+            if chunk is not None:
+                self._marks_s.append(self._now_s())
+            return chunk
+        return answered
+
+    def _following(self, follow: Callable[[Splice, float], JointTrajectory]) -> Callable[..., JointTrajectory]:
+        def following(splice: Splice, now_s: float) -> JointTrajectory:
+            self._is_answer = self._loop.state is LoopState.RUNNING
+            try:
+                return follow(splice, now_s)
+            finally:
+                self._is_answer = False
+        return following
 
     def _send(self, message: JtcMessage) -> None:
         super()._send(message)
-        self._note_due()  # the answer may have come while its question was being put
-        if self._due_s is not None and self._loop.state is LoopState.RUNNING:
-            self._latencies_s.append(self._now_s() - self._due_s)
-
-    def _note_due(self) -> None:
-        """The tick's time becomes that of the open question once the tick has asked."""
-        if self._loop.counts.decisions > self._decisions:
-            self._due_s = self._next_due_s
+        if self._is_answer and len(self._marks_s) == len(STEPS) - 1:
+            self._steps_s.append(np.diff([self._due_s, *self._marks_s, self._now_s()]).tolist())
 
     def close(self) -> None:
         """Tell what was measured."""
         assert self._process is not None
-        write(self._result, latencies_s=self._latencies_s, stamps_s=self._stamps_s,
-              cpu_share=share(self._begun, self._spent()),
-              policy_p50_s=self._process.latency.p50_s, state=self._loop.state.value, detail=self._loop.detail)
+        write(self._result, steps_s=self._steps_s, stamps_s=self._stamps_s, cpu_share=share(self._begun, self._spent()),
+              decisions=self._loop.counts.decisions, state=self._loop.state.value, detail=self._loop.detail)
         super().close()
 
     def _spent(self) -> Spent:

@@ -42,7 +42,8 @@ class SampledMotion:
         """Every millisecond from from_s to the end, both included."""
         n_cycles = max(round((trajectory.end_s - from_s) / CYCLE_S), 0)
         at_s = from_s + CYCLE_S * np.arange(n_cycles + 1, dtype=np.float64)
-        return cls(at_s, trajectory.sample(at_s))
+        is_whole = from_s == trajectory.start_s
+        return cls(at_s, trajectory.every_cycle() if is_whole else trajectory.sample(at_s))
 
     def frames(self, chain: KinematicChain) -> ChainFrames:
         """The frames of a chain at the sparse samples; one chain per motion."""
@@ -78,6 +79,8 @@ class Use(NamedTuple):
 
     def refuse_excess(self, at_s: Array, kind: type[MotionError] = TooFastError) -> None:
         """Raise an error of a kind with the largest excess at the instants at_s (m,), if there is any."""
+        if self.allowed.ndim == 1 and np.all(self.values.max(axis=0) / self.allowed <= 1.0):
+            return  # as nearly always; NaN is not at most 1
         shares = self.shares
         if not np.all(np.isfinite(shares)):
             raise MotionError(f"the planned {self.what} is not finite; the motion is refused")

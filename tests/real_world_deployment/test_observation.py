@@ -195,5 +195,5 @@ def test_old_samples_are_dropped(task: TaskConfig, chain: KinematicChain, home_r
     buffer = ObservationBuffer(task, chain, camera_keys=())
     for step in range(12_000):
         buffer.add_joints(step / 200, step / 200, task.joints.names, home_rad.tolist())
-    assert len(buffer._joints.values) < 800  # pyright: ignore[reportPrivateUsage]
+    assert len(buffer._joints) < 800  # pyright: ignore[reportPrivateUsage]
     assert buffer.window([59.0, 59.9], ("eef",)).streams["eef"].shape == (2, 7)

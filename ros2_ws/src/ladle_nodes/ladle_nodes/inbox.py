@@ -56,7 +56,8 @@ class Inbox:
         self._refuse = refuse
         self._subscriptions: list[Subscription[Any]] = []
         self._waiting: dict[str, list[_Arrival]] = {}
-        self._subscribe(JointState, JOINTS, task.joints.live_topic, DEPTH if lockstep else 100)
+        self._takes: dict[str, Callable[[], None]] = {}
+        self._subscribe(JointState, JOINTS, task.joints.live_topic, DEPTH)
         for key in observations.camera_keys:
             self._subscribe(Image, key, task.cameras[key].topic, IMAGE_DEPTH if lockstep else 5)
         topics = [task.joints.live_topic, *(task.cameras[key].topic for key in observations.camera_keys)]
@@ -98,6 +99,14 @@ class Inbox:
                 self._add(stream, arrival.message, arrival.receive_ns, start_ns)
             arrivals.clear()
 
+    def take_joints(self) -> None:
+        """Take what is there, without the executor: it builds its wait set anew for every callback."""
+        self._takes[JOINTS]()
+
+    def take_images(self, key: str) -> None:
+        """As above, of one camera."""
+        self._takes[key]()
+
     def _subscribe(self, kind: type[Image] | type[JointState], stream: str, topic: str, depth: int) -> None:
         arrivals = self._waiting.setdefault(stream, [])
 
@@ -106,8 +115,13 @@ class Inbox:
             arrivals.append(_Arrival(message, now_ns))
             arrivals.extend(_Arrival(more, now_ns) for more in waiting_messages(subscription))
 
+        def take() -> None:
+            now_ns = self._node.get_clock().now().nanoseconds
+            arrivals.extend(_Arrival(message, now_ns) for message in waiting_messages(subscription))
+
         subscription = self._node.create_subscription(kind, topic, keep, sensor_reader(depth, self._lockstep))
         self._subscriptions.append(subscription)
+        self._takes[stream] = take
 
     def _add(self, stream: str, message: Image | JointState, receive_ns: int, start_ns: int) -> None:
         try:

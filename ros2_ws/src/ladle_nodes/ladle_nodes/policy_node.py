@@ -20,11 +20,13 @@ from ladle.kinematics import KinematicChain
 from ladle.task import load_task
 from ladle_nodes import arm_conditions
 from ladle_nodes.inbox import Inbox
+from ladle_nodes.intake import Intake
 from ladle_nodes.lockstep_peer import LockstepPeer
 from ladle_nodes.managed_node import ManagedNode
 from ladle_nodes.operator_services import serve
 from ladle_nodes.policy_setup import PolicySetup
 from ladle_nodes.process import Spinner, noted_interrupts, parameter, run_node, text_parameter
+from ladle_nodes.promptness import LOOP_PRIORITY, become_prompt
 from ladle_nodes.qos import reliable, sensor_reader
 from ladle_nodes.run_diagnostics import RunDiagnostics
 from ladle_nodes.run_parameters import config_of, recipe_of
@@ -56,6 +58,8 @@ SEED_STRIDE = 1_000_003
 class PolicyNode:
     """Joins topics to a `DeploymentLoop`; time is the simulator's tick in lockstep, the node's clock otherwise."""
 
+    policy_factory = "ladle_nodes.policies:from_json"
+
     def __init__(self, node: ManagedNode) -> None:
         self._node, self._task = node, load_task(text_parameter(node, "task"))
         self._lockstep, self._seed = bool(parameter(node, "lockstep")), int(parameter(node, "seed"))
@@ -63,6 +67,7 @@ class PolicyNode:
         self._start_ns = self._sent = 0
         self._is_configured = self._is_active = False
         self._process: ProcessCaller | None = None
+        self._intake: Intake | None = None
         self._subscriptions: list[Subscription[Any]] = []
         self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
                                                    reliable(100))
@@ -77,7 +82,7 @@ class PolicyNode:
         self._end_process()  # of a configuring that failed
         if not self._lockstep:
             # In lockstep time waits for the policy; else it has a process of its own, for which the loop never waits.
-            self._process = ProcessCaller("ladle_nodes.policies:from_json", recipe.to_json())
+            self._process = ProcessCaller(self.policy_factory, recipe.to_json())
         policy = recipe.make() if self._process is None else self._process
         with PolicySetup(self._node) as setup:
             chain = setup.chain(self._task)
@@ -100,6 +105,8 @@ class PolicyNode:
             self._begin(self._node.get_clock().now().nanoseconds)
             if bool(parameter(self._node, "autostart")):
                 self._loop.start(self._seed)
+            if not bool(parameter(self._node, "use_sim_time")):  # a simulated clock waits for whoever is late
+                become_prompt(LOOP_PRIORITY)
 
     def deactivate(self) -> None:
         """Come to rest."""
@@ -147,6 +154,8 @@ class PolicyNode:
         """Subscribe to what the loop needs."""
         node = self._node
         self._inbox = Inbox(node, self._task, observations, self._lockstep, self._refuse)
+        if self._process is not None:
+            self._intake = Intake(self._spinner, self._inbox, observations.camera_keys, self._process)
         if config.hold_to_run_s is not None:
             self._subscriptions.append(node.create_subscription(
                 Joy, text_parameter(node, "hold_topic"), self._see_button, sensor_reader(1, self._lockstep)))
@@ -160,6 +169,7 @@ class PolicyNode:
         self._subscriptions.clear()
         self._recording.close()
         self._end_process()
+        self._intake = None
         self._is_configured = False
 
     def _end_process(self) -> None:
@@ -193,9 +203,10 @@ class PolicyNode:
 
     def _receive(self) -> float:
         """Take in what has come, waiting a little for it; the time after that."""
-        self._spinner.everything(POLL_S)
-        if self._is_configured:
-            self._inbox.hand_over(self._start_ns)
+        if self._intake is None:
+            self._spinner.everything(POLL_S)
+        else:
+            self._intake.wait(self._loop.next_tick_s - self._now_s(), self._start_ns)
         return self._now_s()
 
     def _come_to_rest(self, reason: str, pass_time: Callable[[], float]) -> None:

@@ -19,6 +19,7 @@ from rclpy.subscription import Subscription
 
 from ladle.errors import DeploymentError, LadleError
 from ladle.script import USER_ERROR_EXIT_CODE, one_line, set_up_logging
+from ladle_nodes.promptness import keep_memory
 
 log = logging.getLogger("ladle")
 
@@ -43,6 +44,7 @@ class LadleNode(Protocol):
 def run_node(make: Callable[[], tuple[Node, LadleNode]]) -> None:
     """A node's main: exit code 0 at its end and on SIGINT or SIGTERM, 2 on a user's error."""
     set_up_logging()
+    keep_memory()
     signal.signal(signal.SIGTERM, _interrupt)
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     exit_code = 0

@@ -5,10 +5,10 @@ JointTrajectoryController as short overlapping trajectories.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from array import array
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,15 @@ from ladle.errors import DeploymentError, MotionError
 from ladle.task import TaskConfig, load_task
 from ladle_nodes.controller_parameters import check_fed_controller
 from ladle_nodes.lockstep import ACK_TOPIC, DEPTH, TICK_TOPIC, Ack, Tick
-from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
+from ladle_nodes.process import (
+    Spinner,
+    noted_interrupts,
+    parameter,
+    run_node,
+    text_parameter,
+    waiting_messages,
+)
+from ladle_nodes.promptness import STREAM_PRIORITY, become_prompt
 from ladle_nodes.qos import reliable, sensor_reader
 from ladle_nodes.trajectories import to_message, to_plan
 from real_world_deployment.config import DeploymentConfig
@@ -35,7 +43,8 @@ log = logging.getLogger("ladle.ruckig")
 NS = 1e-9
 READY_PERIOD_S = 0.2
 CLOCK_TIMEOUT_S = 60.0
-POLL_S = 0.005  # how long a plan may wait before it is looked at
+# How often the executor has its turn, for all but plans and joints; for simulated time it must be often.
+TURN_S, SIMULATED_TURN_S = 0.2, 0.005
 # A simulated arm takes its set-points in steps of simulation time; they must be there before the step.
 SIMULATION_LEAD_S = 0.05
 
@@ -49,7 +58,8 @@ class RuckigNode:
             raise DeploymentError(f"task {task.name} has no joints or no limits; set-points need both")
         self._node, self._joint_names = node, task.joints.names
         self._lockstep = bool(parameter(node, "lockstep"))
-        self._lead_s = SIMULATION_LEAD_S if parameter(node, "use_sim_time") else 0.0
+        self._is_simulated = bool(parameter(node, "use_sim_time"))
+        self._lead_s, self._turn_s = (SIMULATION_LEAD_S, SIMULATED_TURN_S) if self._is_simulated else (0.0, TURN_S)
         config = DeploymentConfig()
         self._stream = RuckigController(MotionLimits(task.limits, config.stream_limits, task.joints.names),
                                         config.stream_period_s)
@@ -57,7 +67,8 @@ class RuckigNode:
         self._setpoints = node.create_publisher(Float64MultiArray, text_parameter(node, "setpoint_topic"),
                                                 reliable(DEPTH))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
-        node.create_subscription(JointTrajectory, text_parameter(node, "plan_topic"), self._keep_plan, reliable(100))
+        plan_topic = text_parameter(node, "plan_topic")
+        self._plan_reader = node.create_subscription(JointTrajectory, plan_topic, self._keep_plan, reliable(100))
         self._joints = node.create_subscription(JointState, task.joints.live_topic, self._keep_joints,
                                                 sensor_reader(DEPTH, self._lockstep))
         self._tick: Tick | None = None
@@ -66,9 +77,6 @@ class RuckigNode:
             node.create_subscription(String, TICK_TOPIC, self._keep_tick, reliable(100))
             node.create_subscription(String, ACK_TOPIC, self._keep_ack, reliable(100))
         self._spinner = Spinner(node)
-        self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._stream_error: Exception | None = None
         self._forget(0)
 
     def run(self) -> None:
@@ -84,33 +92,44 @@ class RuckigNode:
             self._answer()
 
     def _run_by_the_clock(self) -> None:
-        """Set-points from a thread that does nothing else; callbacks here."""
+        """Set-points and callbacks from one thread: another would keep this one waiting for the interpreter's lock."""
         clock = self._node.get_clock()
         self._spinner.until(lambda: clock.now().nanoseconds > 0, CLOCK_TIMEOUT_S, lambda: "/clock")
         if self._trajectories is not None:
             self._check_controller()
         self._start_ns = clock.now().nanoseconds  # small numbers: a float holds the ROS clock only to 0.2 us
-        self._thread = threading.Thread(target=self._stream_by_the_clock, name="set-points", daemon=True)
-        self._thread.start()
-        while self._thread.is_alive():
-            self._spinner.everything(POLL_S)
-        if self._stream_error is not None:
-            raise self._stream_error
+        if not self._is_simulated:
+            become_prompt(STREAM_PRIORITY)
+        with noted_interrupts() as interrupted:  # never between a set-point that was computed and its sending
+            self._stream_by_the_clock(interrupted)
+        raise KeyboardInterrupt
 
-    def _stream_by_the_clock(self) -> None:
-        """One cycle after the other on the wall's clock, until the node ends."""
-        due_s = time.monotonic()
-        try:
-            while not self._ending.is_set():
-                now_s = (self._node.get_clock().now().nanoseconds - self._start_ns) * NS
-                if self._trajectories is None:
-                    self._stream_until(now_s + self._lead_s)
-                else:
-                    self._refresh(self._trajectories, now_s)
-                due_s = max(due_s + CYCLE_S, time.monotonic() - CYCLE_S)
-                time.sleep(max(due_s - time.monotonic(), 0.0))
-        except Exception as error:  # told by the thread that ends the node
-            self._stream_error = error
+    def _stream_by_the_clock(self, interrupted: Callable[[], bool]) -> None:
+        """One cycle after the other on the wall's clock. A set-point is sent first; what costs more comes after it."""
+        due_s = turn_s = time.monotonic()
+        while not interrupted():
+            now_s = (self._node.get_clock().now().nanoseconds - self._start_ns) * NS
+            if self._trajectories is None:
+                self._stream_until(now_s + self._lead_s)
+            else:
+                self._refresh(self._trajectories, now_s)
+            self._take_messages()
+            if time.monotonic() >= turn_s:
+                self._spinner.everything(0.0)
+                turn_s = time.monotonic() + self._turn_s
+            due_s = max(due_s + CYCLE_S, time.monotonic() - CYCLE_S)
+            time.sleep(max(due_s - time.monotonic(), 0.0))
+
+    def _take_messages(self) -> None:
+        """Plans, and joints as long as they are wanted, without a turn of the executor."""
+        if not self._streaming:
+            for message in waiting_messages(self._joints):
+                self._keep_joints(message)
+        for message in waiting_messages(self._plan_reader):
+            self._keep_plan(message)
+        if self._streaming and self._trajectories is None:
+            self._follow_plans()
+            self._stream.prepare()
 
     def _refresh(self, trajectories: RuckigTrajectories, now_s: float) -> None:
         """Overlapping trajectories around now; none before the arm's position and a first plan are known."""
@@ -145,9 +164,6 @@ class RuckigNode:
 
     def close(self) -> None:
         """Bring the arm to rest: a position controller would stop at the last set-point as if it hit a wall."""
-        self._ending.set()
-        if self._thread is not None:
-            self._thread.join()
         if self._streaming and not self._lockstep and self._trajectories is None and self._node.context.ok():
             try:
                 self._brake()
@@ -201,7 +217,7 @@ class RuckigNode:
         self._streamed_until_s = until_s
 
     def _follow_plans(self) -> None:
-        """In order; another thread may add one meanwhile."""
+        """In order."""
         while self._plans:
             self._follow(self._plans.popleft())
 
