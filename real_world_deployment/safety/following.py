@@ -13,7 +13,7 @@ from real_world_deployment.trajectory import JointTrajectory
 
 # The slowest of the plan over so long counts, so that an arm that lags by less is not taken for one that stands.
 LOOK_BACK_S = 0.1
-SLOWEST_RAD_S = 0.1      # slower plans are watched by the distance alone
+SLOWEST_RAD_S = 0.04     # slower plans are watched by the distance alone
 SHARE = 0.5              # of the plan's speed: slower than this the arm does not follow
 FOR_S = 0.03
 SPEED_OVER_S = 0.03      # measured speed is the difference of positions over so long
