@@ -241,7 +241,8 @@ def test_a_fault_is_cleared_by_an_operator_alone(bench: FreeBench) -> None:
     bench.loop.start(0)
     bench.step()
     assert bench.loop.state is LoopState.HOMING
-    bench.run(2.5)
+    assert bench.loop.running is not None
+    bench.run(bench.loop.running.end_s - bench.now_s + 0.5)
     assert bench.loop.state is LoopState.RUNNING
 
 
