@@ -2,7 +2,7 @@
 
 At rest: no set-point moves faster than 1 mrad/s for 100 ms. The time that is allowed from the fault on is
 
-    detection bound + motion held (150 ms) + braking,    braking = max over joints (|v| + |a| r / 2) / (0.9 a_max) + r,
+    detection bound + motion held (150 ms) + braking,    braking = max over joints |v + a r / 2| / (0.9 a_max) + r,
 
 and at least 2 r for the braking, where v and a are the arm's own, at their worst between the fault and the end of the
 motion held, and r = 25 ms is the ramp of a deceleration (`real_world_deployment/braking.py`). Nothing is added for the
@@ -69,7 +69,7 @@ class Motion:
         speeds = self.speeds_rad_s
         between = (self.times_s >= from_s) & (self.times_s <= to_s)
         accelerations = np.vstack([np.zeros((1, 7)), np.diff(speeds, axis=0)]) / CYCLE_S
-        to_lose = np.abs(speeds[between]) + 0.5 * RAMP_S * np.abs(accelerations[between])
+        to_lose = np.abs(speeds[between] + 0.5 * RAMP_S * accelerations[between])
         return max(float((to_lose / (BRAKING_SHARE * DDQ_MAX_RAD_S2)).max(initial=0.0)), RAMP_S) + RAMP_S
 
     def allowed_s(self, fault_s: float, bound_s: float) -> float:

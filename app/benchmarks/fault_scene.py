@@ -31,6 +31,7 @@ POLICY_PROCESS = "real_world_deployment.policy_process"
 BEFORE, BEHIND = "/driver", "/behind"  # name spaces of what a relay reads and writes
 START_TIMEOUT_S, MOVING_TIMEOUT_S = 90.0, 120.0
 MOVING_RAD_S = 0.35
+RUNNING = ("RUNNING", "")  # the latter: nothing was heard of it
 ACT_EVERY_S = 1.0
 ENDLESS_S = 1e6
 
@@ -140,7 +141,9 @@ class FaultScene:
         return self._judge.violations(rows)
 
     def is_moving(self) -> bool:
-        """Whether the arm is fast enough for a fault to matter."""
+        """Whether the policy moves the arm fast enough for a fault to matter."""
+        if self.observer.status.state not in RUNNING:
+            return False
         rows = self._newest_rows(3)
         return len(rows) > 1 and Motion(rows).fastest_rad_s() > MOVING_RAD_S
 

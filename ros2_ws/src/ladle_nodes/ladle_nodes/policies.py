@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 # How far ahead the controls answer, in ticks; longer than any pause between two decisions.
 CONTROL_HORIZON = 16
-SWAY_RADIUS_M, SWAY_PERIOD_S = 0.09, 2.0
+SWAY_RADIUS_M, SWAY_PERIOD_S = 0.09, 1.6
 
 
 class ReplayPolicy:
