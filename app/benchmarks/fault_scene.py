@@ -18,7 +18,7 @@ import numpy as np
 from app.benchmarks.fault_motion import Floats, LogJudge, Motion
 from app.benchmarks.fault_observer import FaultObserver, wait_until
 from app.domain import free_domain
-from app.processes import ChildProcess, remove_orphaned_shared_memory, stop
+from app.processes import ChildProcess, interrupted_by_sigterm, remove_orphaned_shared_memory, stop
 from app.up import command
 from ladle.errors import DeploymentError
 from ladle.task import load_task
@@ -184,6 +184,7 @@ class FaultScene:
             raise DeploymentError(f"{service} refuses: {answer}")
 
     def _start(self) -> None:
+        self._resources.enter_context(interrupted_by_sigterm())
         self.folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="ladle-faults-")))
         self._log, self._judge, self._judged_rows = self.folder / "motion.raw", LogJudge(), 0
         self.starts, self._has_killed, self._relays = 0, False, relays()
