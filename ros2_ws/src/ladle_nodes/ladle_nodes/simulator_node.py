@@ -36,7 +36,8 @@ log = logging.getLogger("ladle.simulator")
 
 # Every scene has its own stretch of the clock, so that ROS time never runs backwards.
 SCENE_STRIDE_NS = 1_000_000_000_000
-FREE_RUNNING_STEP_S = 0.01
+# The clock's ticks: never longer than the first, and finer where simulated time is slow, in wall time.
+FREE_RUNNING_STEP_S, SLOW_STEP_S = 0.01, 0.02
 # After the policy has stopped, the arm gets this long to come to rest and to be judged.
 AFTER_STOP_S = 1.5
 RESULTS_FILE = "scenes.jsonl"
@@ -157,7 +158,8 @@ class SimulatorNode:
 
     def _free_running(self, scene: SceneConfig, start_ns: int) -> tuple[ArmState, int]:
         """Simulation time at its share of the wall clock's, or slower where the machine is, never faster."""
-        cycles = round(FREE_RUNNING_STEP_S / CYCLE_S)
+        step_s = min(FREE_RUNNING_STEP_S, SLOW_STEP_S * self._pace)
+        cycles = max(round(step_s / CYCLE_S), 1)
         state = self._simulation.reset(scene, self._judge)
         self._source.reset(start_ns, -1, state)
         arm = LivingArm(self._node, self._simulation, self._source, bool(parameter(self._node, "arm_recovers")))
@@ -172,7 +174,7 @@ class SimulatorNode:
             condition.note(state, arm.is_commanded)
             self._publish(samples, start_ns)
             self._film(samples)
-            due_s = max(due_s + FREE_RUNNING_STEP_S / self._pace, time.monotonic())
+            due_s = max(due_s + cycles * CYCLE_S / self._pace, time.monotonic())
             self._spin_for(due_s - time.monotonic())
         return state, -1
 
