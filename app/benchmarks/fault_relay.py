@@ -6,11 +6,14 @@ the driver's death, SIGSTOP and SIGCONT make a stall; what else can go wrong is 
 
 | mode | what is forwarded |
 |---|---|
-| pass | everything as it comes; bytes are not looked at |
+| pass | everything as it comes; bytes are not looked at, but images flicker |
 | loss SHARE | all but a random share |
 | frozen | images: the picture of the command's instant, with the stamps of the later ones |
 | nan | joints: positions that are no numbers |
 | step SECONDS | clock: times that much later |
+
+Simulated cameras have no noise: a scene at rest would look like a frozen camera. So every second picture that passes
+has another least bit in its last byte.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ class Relay:
         self._loss = random.Random(0)
         self._mode, self._number = "pass", 0.0
         self._frozen: Image | None = None
+        self._flickers = False
 
     def command(self, message: String) -> None:
         """Another mode, if this stream is meant."""
@@ -64,7 +68,7 @@ class Relay:
         if self._mode == "loss" and self._loss.random() < self._number:
             return
         if self._mode not in ("frozen", "nan", "step"):
-            self._publish(serialized)
+            self._publish(self._flickered(serialized) if self._kind is Image else serialized)
             return
         message = deserialize_message(serialized, self._kind)
         if isinstance(message, Clock):
@@ -76,6 +80,11 @@ class Relay:
             self._frozen.header = message.header
             message = self._frozen
         self._publish(serialize_message(message))
+
+    def _flickered(self, serialized: bytes) -> bytes:
+        """The pixels are a message's last field."""
+        self._flickers = not self._flickers
+        return serialized[:-1] + bytes([serialized[-1] ^ self._flickers])
 
 
 def main() -> None:

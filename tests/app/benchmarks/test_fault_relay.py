@@ -35,8 +35,15 @@ def image(number: int) -> Image:
 
 def test_messages_pass_as_they_are_until_this_stream_is_meant() -> None:
     """Also commands for other streams change nothing, and `pass` ends a fault."""
-    images = [image(number) for number in range(3)]
-    assert forwarded(Image, "camera_1", ["camera_2 frozen", "camera_1 frozen", "camera_1 pass"], images) == images
+    clocks = [Clock(clock=stamp(number)) for number in range(3)]
+    assert forwarded(Clock, "clock", ["other step 1.0", "clock step 1.0", "clock pass"], clocks) == clocks
+
+
+def test_pictures_of_a_scene_at_rest_differ_in_a_bit() -> None:
+    """As those of a real sensor do; stamps and all other pixels are as they were."""
+    out = forwarded(Image, "camera_1", [], [image(8)] * 4)
+    assert [list(message.data) for message in out] == [[8, 8, 9], [8, 8, 8]] * 2
+    assert {stamp_ns(message.header.stamp) for message in out} == {8 * 10**9}
 
 
 def test_a_frozen_camera_repeats_its_picture_with_fresh_stamps() -> None:
