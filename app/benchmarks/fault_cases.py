@@ -58,7 +58,7 @@ def faults() -> tuple[Fault, ...]:
     """All of them, in the order in which they are done."""
     return (
         Fault("policy_killed", "kill -9 of the policy's process", lambda s: _signal_policy(s, signal.SIGKILL),
-              lambda s: None, ("policy_gone",), needs_detection=True),
+              _new_deployment, ("policy_gone",), needs_detection=True),
         Fault("deployment_killed", "kill -9 of node and policy at once", _kill_deployment, lambda s: s.start(POLICY)),
         _dead_relay("camera_killed", "kill -9 of a camera's driver", CAMERA, ("camera_stale",)),
         _dead_relay("joints_killed", "kill -9 of the joints' driver", "relay joints", ("joints_stale",)),
@@ -133,6 +133,11 @@ def _kill_deployment(scene: FaultScene) -> None:
     for process in policies:
         os.kill(process, signal.SIGKILL)
     scene.kill(POLICY)
+
+
+def _new_deployment(scene: FaultScene) -> None:
+    scene.end(POLICY)
+    scene.start(POLICY)
 
 
 def _new_controller(scene: FaultScene) -> None:

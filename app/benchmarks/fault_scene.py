@@ -119,6 +119,10 @@ class FaultScene:
         for name in names:
             self.children[name].wait(10.0)
 
+    def end(self, name: str) -> None:
+        """As Ctrl-C would."""
+        stop([self.children[name]])
+
     def signal(self, number: signal.Signals, *names: str) -> None:
         """SIGSTOP or SIGCONT."""
         for name in names:

@@ -130,9 +130,9 @@ def _figures(scene: FaultScene, fault: Fault, fault_s: float, statuses: Sequence
     said = _said(fault, statuses)
     problems: list[str] = []
     detected_s = bound_s = None
-    if said is not None:
-        detected_s, bound_s = said.since_s - fault.clock_step_s - fault_s, said.bound_s
     if fault.alarms:
+        if said is not None:
+            detected_s, bound_s = said.since_s - fault.clock_step_s - fault_s, said.bound_s
         problems += _detection_problems(fault, said, detected_s, bound_s, statuses)
     motion = scene.motion(fault_s - BEFORE_S)
     rest_s = motion.rest_s(fault_s)
