@@ -142,6 +142,7 @@ def _new_deployment(scene: FaultScene) -> None:
 
 def _new_controller(scene: FaultScene) -> None:
     scene.start(CONTROLLER)
+    scene.wait_for_controller()
     _recover(scene)
 
 

@@ -51,10 +51,12 @@ class Heard:
 
     Attributes:
         now_s: the simulator's clock, not the one that the deployment is told.
+        command_rate: control_command_success_rate of the arm's last report.
         statuses: of the run, each when it changed; conditions: (time, robot_mode, current_errors), the same.
     """
 
     now_s: float = 0.0
+    command_rate: float = 0.0
     statuses: list[RunStatus] = field(default_factory=list)
     conditions: list[tuple[float, str, str]] = field(default_factory=list)
 
@@ -136,6 +138,7 @@ class FaultObserver:
 
     def _see_arm(self, message: DiagnosticStatus) -> None:
         values = {item.key: item.value for item in message.values}
+        self.heard.command_rate = float(values["control_command_success_rate"])
         seen = (values["robot_mode"], values["current_errors"])
         if not self.heard.conditions or self.heard.conditions[-1][1:] != seen:
             self.heard.conditions.append((self.heard.now_s, *seen))

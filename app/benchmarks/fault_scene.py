@@ -192,8 +192,9 @@ class FaultScene:
         self.folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="ladle-faults-")))
         self._log, self._judge, self._judged_rows = self.folder / "motion.raw", LogJudge(), 0
         self.starts, self._has_killed, self._relays = 0, False, relays()
-        settings = BringupSettings(task=TASK, policy="sway", arm_socket=str(self.folder / "arm.sock"), pace=self._pace,
-                                   arm_recovers=True, motion_log=str(self._log), time_limit_s=ENDLESS_S)
+        settings = BringupSettings(
+            task=TASK, policy="sway", arm_socket=str(self.folder / "arm.sock"), pace=self._pace, arm_recovers=True,
+            motion_log=str(self._log), time_limit_s=ENDLESS_S, frozen_camera_check="on")
         self._nodes: dict[str, NodeDescription] = {node.executable: node for node in describe(settings)}
         domain = self._resources.enter_context(free_domain())
         ours = {**environment("sim"), "ROS_DOMAIN_ID": str(domain)}
@@ -211,6 +212,11 @@ class FaultScene:
         if not wait_until(lambda: self.observer.relays_hear(len(self._relays)), START_TIMEOUT_S):
             self._expect_simulator()
             raise DeploymentError(f"the relays do not listen after {START_TIMEOUT_S:.0f} s; logs: {self.folder}")
+
+    def wait_for_controller(self) -> None:
+        """Until all of its commands reach the arm. Raises DeploymentError."""
+        if not wait_until(lambda: self.observer.heard.command_rate > 0.99, START_TIMEOUT_S):
+            raise DeploymentError(f"the controller has not connected after {START_TIMEOUT_S:.0f} s; see {self.folder}")
 
     def _urge(self) -> str:
         """Do what the run's state asks for; what it was, or nothing."""

@@ -167,7 +167,7 @@ def _detection_problems(fault: Fault, said: RunStatus | None, detected_s: float 
 
 
 def _rounded(value_s: float | None) -> float | None:
-    return None if value_s is None else round(value_s, 3)
+    return None if value_s is None else round(max(value_s, 0.0), 3)
 
 
 def table(results: Sequence[FaultResult]) -> str:
