@@ -18,12 +18,13 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from app.benchmarks.fault_relay import FAULT_TOPIC
-from ladle_nodes.arm_condition_publisher import ARM_CONDITION_TOPIC
+from ladle_nodes.arm_conditions import ERRORS, MODE, SIMULATED_TOPIC, SUCCESS_RATE
 from ladle_nodes.images import stamp_ns
 from ladle_nodes.living_arm import COMMAND_TOPIC, RECOVER_SERVICE
+from ladle_nodes.operator_services import COMMANDS, service_name
 from ladle_nodes.qos import reliable
+from ladle_nodes.run_diagnostics import STATUS_NAME, TOPIC
 
-RUN_STATUS = "ladle: run"
 POLL_S = 0.002
 SERVICE_TIMEOUT_S = 10.0
 
@@ -70,12 +71,12 @@ class FaultObserver:
         self._node = rclpy.create_node("fault_observer", context=self._context)
         self.heard = Heard()
         self._node.create_subscription(Clock, clock_topic, self._see_clock, reliable(10))
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._see_run, reliable(100))
-        self._node.create_subscription(DiagnosticStatus, ARM_CONDITION_TOPIC, self._see_arm, reliable(100))
+        self._node.create_subscription(DiagnosticArray, TOPIC, self._see_run, reliable(100))
+        self._node.create_subscription(DiagnosticStatus, SIMULATED_TOPIC, self._see_arm, reliable(100))
         self._faults: Publisher = self._node.create_publisher(String, FAULT_TOPIC, reliable(10))
         self._commands: Publisher = self._node.create_publisher(String, COMMAND_TOPIC, reliable(10))
         self._services = {name: self._node.create_client(Trigger, name) for name in (
-            RECOVER_SERVICE, *(f"/ladle/{verb}" for verb in ("start", "stop", "home", "resume", "clear_fault")))}
+            RECOVER_SERVICE, *map(service_name, COMMANDS))}
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="fault-observer")
@@ -127,7 +128,7 @@ class FaultObserver:
 
     def _see_run(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name != RUN_STATUS:
+            if status.name != STATUS_NAME:
                 continue
             values = {item.key: item.value for item in status.values}
             new = RunStatus(values["state"], values.get("alarm", ""), float(values.get("since_s") or 0.0),
@@ -138,8 +139,8 @@ class FaultObserver:
 
     def _see_arm(self, message: DiagnosticStatus) -> None:
         values = {item.key: item.value for item in message.values}
-        self.heard.command_rate = float(values["control_command_success_rate"])
-        seen = (values["robot_mode"], values["current_errors"])
+        self.heard.command_rate = float(values[SUCCESS_RATE])
+        seen = (values[MODE], values[ERRORS])
         if not self.heard.conditions or self.heard.conditions[-1][1:] != seen:
             self.heard.conditions.append((self.heard.now_s, *seen))
 

@@ -24,14 +24,15 @@ from ladle.errors import DeploymentError
 from ladle.task import load_task
 from ladle_bringup.description import JTC_TOPIC, BringupSettings, NodeDescription, describe, environment
 from ladle_nodes.motion_log import read_motion
+from ladle_nodes.operator_services import service_name
+from real_world_deployment.loop_state import LoopState
 
 TASK = "scoop"
 SIMULATOR, CONTROLLER, POLICY = "simulator_node", "jtc_node", "policy_node"
 POLICY_PROCESS = "real_world_deployment.policy_process"
 BEFORE, BEHIND = "/driver", "/behind"  # name spaces of what a relay reads and writes
-START_TIMEOUT_S, MOVING_TIMEOUT_S = 90.0, 120.0
+START_TIMEOUT_S, MOVING_TIMEOUT_S, HOLD_PATIENCE_S = 90.0, 120.0, 60.0
 MOVING_RAD_S = 0.35
-RUNNING = ("RUNNING", "")  # the latter: nothing was heard of it
 ACT_EVERY_S = 1.0
 ENDLESS_S = 1e6
 
@@ -146,7 +147,7 @@ class FaultScene:
 
     def is_moving(self) -> bool:
         """Whether the policy moves the arm fast enough for a fault to matter."""
-        if self.observer.status.state not in RUNNING:
+        if self.observer.status.state != LoopState.RUNNING.value:
             return False
         rows = self._newest_rows(3)
         return len(rows) > 1 and Motion(rows).fastest_rad_s() > MOVING_RAD_S
@@ -157,7 +158,8 @@ class FaultScene:
         Raises:
             DeploymentError: it does not, or the simulator has ended.
         """
-        how, act_s, until_s = "", time.monotonic(), time.monotonic() + MOVING_TIMEOUT_S
+        how, begun_s = "", time.monotonic()
+        act_s, until_s = begun_s, begun_s + MOVING_TIMEOUT_S
         while not self.is_moving():
             self._expect_simulator()
             if time.monotonic() > until_s:
@@ -165,7 +167,7 @@ class FaultScene:
                                       f"{self.observer.status}; logs: {self.folder}")
             if time.monotonic() >= act_s:
                 act_s = time.monotonic() + ACT_EVERY_S
-                how = self._urge() or how
+                how = self._urge(time.monotonic() - begun_s) or how
             time.sleep(0.02)
         return how or "by itself"
 
@@ -218,14 +220,14 @@ class FaultScene:
         if not wait_until(lambda: self.observer.heard.command_rate > 0.99, START_TIMEOUT_S):
             raise DeploymentError(f"the controller has not connected after {START_TIMEOUT_S:.0f} s; see {self.folder}")
 
-    def _urge(self) -> str:
-        """Do what the run's state asks for; what it was, or nothing."""
+    def _urge(self, waited_s: float) -> str:
+        """Do what the run's state asks for; what it was, or nothing. HOLD ends by itself, if it does."""
         if self.children[POLICY].exit_code is not None:
             self.start(POLICY)
             return "new process"
-        service = {"FAULT": "clear_fault", "HOLD": "resume", "STOPPED": "start", "IDLE": "start"}.get(
-            self.observer.status.state)
-        if service is not None and self.observer.call(f"/ladle/{service}")[0]:
+        service = {"FAULT": "clear_fault", "STOPPED": "start", "IDLE": "start",
+                   "HOLD": "resume" if waited_s > HOLD_PATIENCE_S else None}.get(self.observer.status.state)
+        if service is not None and self.observer.call(service_name(service))[0]:
             return service
         return ""
 

@@ -188,7 +188,7 @@ BEGIN, END = "<!-- made by `ladle bench faults --table` -->", "<!-- end of the t
 
 
 def write_table(path: Path, results: Sequence[FaultResult]) -> None:
-    """Replace the table between the two marks of a file.
+    """Put the rows into the table between the two marks of a file; rows of other faults stay.
 
     Raises:
         ConfigError: it has no such marks.
@@ -197,4 +197,11 @@ def write_table(path: Path, results: Sequence[FaultResult]) -> None:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise ConfigError(f"{path} has no place for the table: put the lines {BEGIN} and {END} into it")
     before, _, rest = text.partition(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n{table(results)}\n{END}{rest.partition(END)[2]}")
+    old, _, after = rest.partition(END)
+    rows = {_name_of(row): row for row in (*old.strip().splitlines()[2:], *table(results).splitlines()[2:])}
+    ordered = [rows[fault.name] for fault in faults() if fault.name in rows]
+    path.write_text("\n".join([f"{before}{BEGIN}", table([]), *ordered, f"{END}{after}"]))
+
+
+def _name_of(row: str) -> str:
+    return row.strip("| ").partition(" ")[0]

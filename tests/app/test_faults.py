@@ -45,13 +45,15 @@ def test_the_table_of_the_safety_document_has_every_fault_and_all_have_passed() 
 
 
 def test_a_table_is_put_between_its_marks(tmp_path: Path) -> None:
-    """What stands around it stays; a failed fault tells why; a file without marks is refused."""
+    """What stands around it stays, and rows of other faults; a failed one tells why; no marks, no table."""
     file = tmp_path / "safety.md"
-    file.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_table(file, [PASSED, replace(PASSED, name="guiding", problems=("the arm does not come to rest",))])
+    file.write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    write_table(file, [replace(PASSED, name="guiding"), replace(PASSED, problems=("it meets a rock",))])
+    write_table(file, [PASSED])
+    write_table(file, [replace(PASSED, name="guiding", problems=("the arm does not come to rest",))])
     lines = file.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
-    assert "old" not in lines
+    assert len(lines) == 8
     assert lines[4].endswith("| yes |")
     assert lines[5].endswith("| no: the arm does not come to rest |")
     file.write_text("nothing")

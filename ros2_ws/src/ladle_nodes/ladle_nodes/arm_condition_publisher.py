@@ -35,6 +35,8 @@ class ArmConditionPublisher:
         if state.time_s < self._due_s - PERIOD_S:
             self._due_s = 0.0  # another scene has begun
             self._commanded.clear()
+        if is_commanded and self._commanded and not self._commanded[-1][1]:
+            self._commanded.clear()  # another controller: its own commands count
         self._commanded.append((state.time_s, is_commanded))
         while self._commanded[0][0] <= state.time_s - SUCCESS_WINDOW_S:
             self._commanded.popleft()

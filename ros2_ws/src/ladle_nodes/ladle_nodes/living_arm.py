@@ -22,6 +22,7 @@ from std_srvs.srv import Trigger
 from ladle.errors import SimulationError
 from ladle_nodes.qos import reliable
 from ladle_nodes.setpoint_sources import SetpointSource
+from real_world_deployment.arm_condition import GUIDING, USER_STOPPED
 from simulation.reflex_model import CONTROLLER_LOST
 from simulation.served import ServedSimulation
 from simulation.served_link import ControllerGoneError
@@ -30,7 +31,7 @@ log = logging.getLogger("ladle.simulator")
 
 COMMAND_TOPIC, RECOVER_SERVICE = "/ladle/sim/command", "/ladle/sim/recover"
 PROVOKED = "cartesian_reflex (provoked)"
-TAKEN = {"guiding": "guiding", "user_stop": "user_stopped"}
+TAKEN = {"guiding": GUIDING, "user_stop": USER_STOPPED}
 
 
 class LivingArm:
