@@ -22,7 +22,7 @@ from ladle.errors import ConfigError, DeploymentError
 log = logging.getLogger(__name__)
 
 PACE = 0.25
-DETECTION_S = 0.150  # at the most, from the fault or from the question that stays open
+DETECTION_S = 0.150  # at the most; but an answer is not late before twice its usual latency has passed
 BEFORE_S, AFTER_S, LOOK_EVERY_S = 0.2, 1.6, 0.1
 CRUISE_S = 0.8  # of motion before a fault
 
@@ -130,9 +130,9 @@ def _figures(scene: FaultScene, fault: Fault, fault_s: float, statuses: Sequence
     said = _said(fault, statuses)
     problems: list[str] = []
     detected_s = bound_s = None
+    if said is not None and (fault.needs_detection or fault.alarms):
+        detected_s, bound_s = said.since_s - fault.clock_step_s - fault_s, said.bound_s
     if fault.alarms:
-        if said is not None:
-            detected_s, bound_s = said.since_s - fault.clock_step_s - fault_s, said.bound_s
         problems += _detection_problems(fault, said, detected_s, bound_s, statuses)
     motion = scene.motion(fault_s - BEFORE_S)
     rest_s = motion.rest_s(fault_s)
@@ -159,7 +159,7 @@ def _detection_problems(fault: Fault, said: RunStatus | None, detected_s: float 
         heard = ", ".join(f"{status.state} {status.alarm}" for status in statuses) or "nothing"
         return [f"none of {', '.join(fault.alarms)} was raised, but {heard}"]
     problems: list[str] = []
-    if bound_s > DETECTION_S:
+    if bound_s > DETECTION_S and not fault.question_s:
         problems.append(f"the stated bound of {said.alarm} is {bound_s:.3f} s; at most {DETECTION_S} s are allowed")
     if detected_s > bound_s + fault.question_s:
         problems.append(f"{said.alarm} after {detected_s:.3f} s; {bound_s + fault.question_s:.3f} s are stated")
