@@ -32,6 +32,8 @@ SIMULATOR, CONTROLLER, POLICY = "simulator_node", "jtc_node", "policy_node"
 POLICY_PROCESS = "real_world_deployment.policy_process"
 BEFORE, BEHIND = "/driver", "/behind"  # name spaces of what a relay reads and writes
 START_TIMEOUT_S, MOVING_TIMEOUT_S, HOLD_PATIENCE_S = 90.0, 120.0, 60.0
+# A policy that has been silent for 3 s of the wall clock counts as gone: 0.75 s of a clock at a quarter of its pace.
+RENEW_AFTER_S = 30.0
 MOVING_RAD_S = 0.35
 ACT_EVERY_S = 1.0
 ENDLESS_S = 1e6
@@ -159,7 +161,7 @@ class FaultScene:
             DeploymentError: it does not, or the simulator has ended.
         """
         how, begun_s = "", time.monotonic()
-        act_s, until_s = begun_s, begun_s + MOVING_TIMEOUT_S
+        act_s, until_s, self._has_renewed = begun_s, begun_s + MOVING_TIMEOUT_S, False
         while not self.is_moving():
             self._expect_simulator()
             if time.monotonic() > until_s:
@@ -222,6 +224,9 @@ class FaultScene:
 
     def _urge(self, waited_s: float) -> str:
         """Do what the run's state asks for; what it was, or nothing. HOLD ends by itself, if it does."""
+        if waited_s > RENEW_AFTER_S and not self._has_renewed and self.observer.status.state in ("IDLE", "STOPPED"):
+            self._has_renewed = True
+            self.end(POLICY)
         if self.children[POLICY].exit_code is not None:
             self.start(POLICY)
             return "new process"

@@ -38,6 +38,7 @@ class FaultResult:
         rest_s, allowed_s: from the fault until the arm is at rest; None if it moves on.
         restart: how it was brought to move again.
         problems: what is wrong; none means passed.
+        question_s: how long it may take until a question is put that stays open.
     """
 
     name: str
@@ -51,6 +52,7 @@ class FaultResult:
     allowed_s: float
     restart: str
     problems: tuple[str, ...]
+    question_s: float = 0.0
 
 
 def run_faults(only: Sequence[str] = (), pace: float = PACE) -> list[FaultResult]:
@@ -150,7 +152,7 @@ def _figures(scene: FaultScene, fault: Fault, fault_s: float, statuses: Sequence
     speed = motion.speed_at(fault_s)
     return FaultResult(fault.name, fault.what, round(speed, 3), said.state if said else "", said.alarm if said else "",
                        _rounded(detected_s), _rounded(bound_s), _rounded(None if rest_s is None else rest_s - fault_s),
-                       round(allowed_s, 3), "", tuple(problems))
+                       round(allowed_s, 3), "", tuple(problems), fault.question_s)
 
 
 def _detection_problems(fault: Fault, said: RunStatus | None, detected_s: float | None, bound_s: float | None,
@@ -175,7 +177,8 @@ def table(results: Sequence[FaultResult]) -> str:
     lines = ["| fault | what is done | speed | alarm | detected / stated | at rest / allowed | moves again | passed |",
              "|---|---|---|---|---|---|---|---|"]
     for r in results:
-        detected = "" if r.detected_s is None else f"{r.detected_s:.3f} / {r.detection_bound_s:.3f} s"
+        question = f"{r.question_s:g} + " if r.question_s else ""
+        detected = "" if r.detected_s is None else f"{r.detected_s:.3f} / {question}{r.detection_bound_s:.3f} s"
         rest = f"{r.rest_s:.3f} / {r.allowed_s:.3f} s" if r.rest_s is not None else "goes on"
         alarm = f"{r.alarm} ({r.state})" if r.alarm else ""
         passed = "yes" if not r.problems else "no: " + "; ".join(r.problems)
