@@ -44,7 +44,7 @@ class WatchdogBounds:
         joints_stale_s, camera_stale_s: after the last joint state or frame was received. Of a 30 Hz camera three frames
             in a row may be lost by chance, of a 14.2 Hz one none; a fourth, or one, holds the arm briefly.
         camera_frozen_s: stamps over which frames are the same byte for byte.
-        arm_report_s: between two reports of the arm; a Franka's driver reports 30 times a second or more often.
+        arm_report_s: for the arm's own alarms: a Franka's driver reports 30 times a second or more often.
         arm_unknown_s: after the arm's last report.
         controller_dead_s: for the arm to be seen standing while its plan moves.
         policy_silent_margin_s: on top of twice the latency, after a question.
@@ -60,7 +60,7 @@ class WatchdogBounds:
     joints_stale_s: Positive = 0.10
     camera_stale_s: Positive = 0.15
     camera_frozen_s: Positive = 0.15
-    arm_report_s: Positive = 0.035
+    arm_report_s: Positive = 0.045
     arm_unknown_s: Positive = 0.15
     controller_dead_s: Positive = 0.15
     policy_silent_margin_s: Positive = 0.2
