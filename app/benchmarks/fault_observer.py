@@ -17,7 +17,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from app.benchmarks.fault_relay import FAULT_TOPIC
+from app.benchmarks.fault_relay import FAULT_TOPIC, commands
 from ladle_nodes.arm_conditions import ERRORS, MODE, SIMULATED_TOPIC, SUCCESS_RATE
 from ladle_nodes.images import stamp_ns
 from ladle_nodes.living_arm import COMMAND_TOPIC, RECOVER_SERVICE
@@ -73,7 +73,7 @@ class FaultObserver:
         self._node.create_subscription(Clock, clock_topic, self._see_clock, reliable(10))
         self._node.create_subscription(DiagnosticArray, TOPIC, self._see_run, reliable(100))
         self._node.create_subscription(DiagnosticStatus, SIMULATED_TOPIC, self._see_arm, reliable(100))
-        self._faults: Publisher = self._node.create_publisher(String, FAULT_TOPIC, reliable(10))
+        self._faults: Publisher = self._node.create_publisher(String, FAULT_TOPIC, commands())
         self._commands: Publisher = self._node.create_publisher(String, COMMAND_TOPIC, reliable(10))
         self._services = {name: self._node.create_client(Trigger, name) for name in (
             RECOVER_SERVICE, *map(service_name, COMMANDS))}

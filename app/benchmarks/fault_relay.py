@@ -8,7 +8,7 @@ the driver's death, SIGSTOP and SIGCONT make a stall; what else can go wrong is 
 |---|---|
 | pass | everything as it comes; bytes are not looked at, but images flicker |
 | loss SHARE | all but a random share |
-| frozen | images: the picture of the command's instant, with the stamps of the later ones |
+| frozen | images: the last picture before the command, with the stamps of the later ones |
 | nan | joints: positions that are no numbers |
 | step SECONDS | clock: times that much later |
 
@@ -26,6 +26,7 @@ from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -43,6 +44,11 @@ DEPTH = 1000
 KINDS: dict[str, Any] = {"clock": Clock, "image": Image, "joints": JointState, "trajectory": JointTrajectory}
 
 
+def commands() -> QoSProfile:
+    """Of FAULT_TOPIC: a relay that hears it late hears all of it, in order."""
+    return QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
 class Relay:
     """Forwards one stream, as it was last told to.
 
@@ -54,21 +60,22 @@ class Relay:
         self._stream, self._kind, self._publish = stream, kind, publish
         self._loss = random.Random(0)
         self._mode, self._number = "pass", 0.0
-        self._frozen: Image | None = None
+        self._last = b""
         self._flickers = False
 
     def command(self, message: String) -> None:
         """Another mode, if this stream is meant."""
         stream, mode, *number = message.data.split()
         if stream == self._stream:
-            self._mode, self._number, self._frozen = mode, float(number[0]) if number else 0.0, None
+            self._mode, self._number = mode, float(number[0]) if number else 0.0
 
     def forward(self, serialized: bytes) -> None:
         """One message of the driver."""
         if self._mode == "loss" and self._loss.random() < self._number:
             return
         if self._mode not in ("frozen", "nan", "step"):
-            self._publish(self._flickered(serialized) if self._kind is Image else serialized)
+            self._last = self._flickered(serialized) if self._kind is Image else serialized
+            self._publish(self._last)
             return
         message = deserialize_message(serialized, self._kind)
         if isinstance(message, Clock):
@@ -76,9 +83,9 @@ class Relay:
         elif isinstance(message, JointState):
             message.position = array("d", [float("nan")] * len(message.position))
         elif isinstance(message, Image):
-            self._frozen = self._frozen or message
-            self._frozen.header = message.header
-            message = self._frozen
+            frozen = deserialize_message(self._last or serialized, Image)
+            frozen.header = message.header
+            message = frozen
         self._publish(serialize_message(message))
 
     def _flickered(self, serialized: bytes) -> bytes:
@@ -96,7 +103,7 @@ def main() -> None:
     rclpy.init(args=[])
     node = rclpy.create_node(f"fault_relay_{stream}")
     relay = Relay(stream, kind, node.create_publisher(kind, to_topic, reliable(DEPTH)).publish)
-    node.create_subscription(String, FAULT_TOPIC, relay.command, reliable(10))
+    node.create_subscription(String, FAULT_TOPIC, relay.command, commands())
     node.create_subscription(kind, from_topic, relay.forward, reliable(DEPTH), raw=True)
     try:
         rclpy.spin(node)

@@ -47,10 +47,16 @@ def test_pictures_of_a_scene_at_rest_differ_in_a_bit() -> None:
 
 
 def test_a_frozen_camera_repeats_its_picture_with_fresh_stamps() -> None:
-    """Bytes of the first, times of each."""
-    out = forwarded(Image, "camera_1", ["camera_1 frozen"], [image(number) for number in range(1, 4)])
-    assert [list(message.data) for message in out] == [[1, 1, 1]] * 3
-    assert [stamp_ns(message.header.stamp) for message in out] == [10**9, 2 * 10**9, 3 * 10**9]
+    """Bytes of the last that passed, times of each."""
+    out: list[bytes] = []
+    relay = Relay("camera_1", Image, out.append)
+    relay.forward(serialize_message(image(8)))
+    relay.command(String(data="camera_1 frozen"))
+    for number in (9, 10):
+        relay.forward(serialize_message(image(number)))
+    images = [deserialize_message(serialized, Image) for serialized in out]
+    assert [list(message.data) for message in images] == [[8, 8, 9]] * 3
+    assert [stamp_ns(message.header.stamp) for message in images] == [8 * 10**9, 9 * 10**9, 10 * 10**9]
 
 
 def test_joints_lose_their_numbers_and_the_clock_steps() -> None:
