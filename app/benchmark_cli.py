@@ -124,6 +124,28 @@ def bench_kills(
         raise typer.Exit(USER_ERROR_EXIT_CODE)
 
 
+@bench_app.command("faults")
+def bench_faults(
+    only: Annotated[list[str] | None, typer.Option(help="Name of a fault; may be repeated. Default: all.")] = None,
+    pace: Annotated[float, typer.Option(min=0.05, max=1.0, help="Simulated time as a share of real time.")] = 0.25,
+    table: Annotated[Path | None, typer.Option(help="File whose table of faults is replaced, docs/safety.md.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Faults done to a moving simulated arm through real processes; exit code 2 when one does not end as it must."""
+    import dataclasses
+
+    from app.benchmarks.faults import run_faults, write_table
+    from app.benchmarks.faults import table as table_of
+    from ladle.script import USER_ERROR_EXIT_CODE
+
+    found = run_faults(only or (), pace)
+    typer.echo(json.dumps([dataclasses.asdict(result) for result in found]) if as_json else table_of(found))
+    if table is not None:
+        write_table(table, found)
+    if any(result.problems for result in found):
+        raise typer.Exit(USER_ERROR_EXIT_CODE)
+
+
 @bench_app.command("motion")
 def bench_motion(
     sequences: Annotated[int, typer.Option(min=1, help="How many random chunk sequences.")] = 10_000,

@@ -8,10 +8,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 log = logging.getLogger("ladle.up")
 
@@ -115,6 +117,23 @@ def remove_orphaned_shared_memory(created_since_s: float) -> None:
             is_of_this_run = created_since_s <= status.st_ctime <= time.time() - BEING_BORN_S
             if status.st_uid == os.getuid() and is_of_this_run and str(path) not in mapped:
                 path.unlink()
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Generator[None, None, None]:
+    """SIGTERM ends the block as Ctrl-C does; by default it would skip the clean-up. Only the main thread can say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _mapped_paths() -> set[str]:

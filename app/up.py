@@ -7,15 +7,14 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 
 from app.domain import free_domain
-from app.processes import ChildProcess, remove_orphaned_shared_memory, stop, wait_for_any
+from app.processes import ChildProcess, interrupted_by_sigterm, remove_orphaned_shared_memory, stop, wait_for_any
 from ladle.errors import DeploymentError
 from ladle_bringup.description import BringupSettings, NodeDescription, ParameterValue, describe, environment
 
@@ -42,9 +41,7 @@ class Bringup:
 
     def __enter__(self) -> Bringup:
         self._started_s = time.time()
-        if threading.current_thread() is threading.main_thread():
-            # SIGTERM ends a run as Ctrl-C does; by default it would skip the clean-up.
-            self._resources.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _interrupt))
+        self._resources.enter_context(interrupted_by_sigterm())
         folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="ladle-up-")))
         settings = self._settings
         if not settings.arm_socket:
@@ -142,7 +139,3 @@ def _parameter_text(value: ParameterValue) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return repr(value)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

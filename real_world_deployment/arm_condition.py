@@ -8,10 +8,10 @@ from ladle.errors import DeploymentError
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.safety.alarms import Alarm, Trouble
 
-GUIDING, REFLEX, USER_STOPPED, RECOVERY, MOVE = (
-    "guiding", "reflex", "user_stopped", "automatic_error_recovery", "move")
+IDLE, GUIDING, REFLEX, USER_STOPPED, RECOVERY, MOVE = (
+    "idle", "guiding", "reflex", "user_stopped", "automatic_error_recovery", "move")
 # libfranka's RobotMode, in the order of its values.
-MODES = ("other", "idle", MOVE, GUIDING, REFLEX, USER_STOPPED, RECOVERY)
+MODES = ("other", IDLE, MOVE, GUIDING, REFLEX, USER_STOPPED, RECOVERY)
 
 
 @dataclass(frozen=True)

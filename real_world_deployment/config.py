@@ -39,9 +39,12 @@ class WatchdogBounds:
 
     Attributes:
         tick_s: the loop looks at least so often where time is not held still; what is seen at once is seen within it.
+        clock_leap_s: between two ticks of a run: the clock was set, or the process stood still. What is sent after a
+            smaller step of a clock comes too late to be followed, and the arm rests.
         joints_stale_s, camera_stale_s: after the last joint state or frame was received. Of a 30 Hz camera three frames
             in a row may be lost by chance, of a 14.2 Hz one none; a fourth, or one, holds the arm briefly.
         camera_frozen_s: stamps over which frames are the same byte for byte.
+        arm_report_s: for the arm's own alarms: a Franka's driver reports 30 times a second or more often.
         arm_unknown_s: after the arm's last report.
         controller_dead_s: for the arm to be seen standing while its plan moves.
         policy_silent_margin_s: on top of twice the latency, after a question.
@@ -53,9 +56,11 @@ class WatchdogBounds:
     """
 
     tick_s: Positive = 0.01
+    clock_leap_s: Positive = 0.25
     joints_stale_s: Positive = 0.10
     camera_stale_s: Positive = 0.15
     camera_frozen_s: Positive = 0.15
+    arm_report_s: Positive = 0.045
     arm_unknown_s: Positive = 0.15
     controller_dead_s: Positive = 0.15
     policy_silent_margin_s: Positive = 0.2
@@ -148,4 +153,4 @@ def in_lockstep(config: DeploymentConfig) -> DeploymentConfig:
     A classifier that is unsure is nobody's danger there, and would change what is measured.
     """
     return replace(config, switch_lead_s=0.04, clock_tolerance_s=0.0,
-                   bounds=replace(config.bounds, uncertain_below=0.0))
+                   bounds=replace(config.bounds, uncertain_below=0.0, clock_leap_s=1.0))

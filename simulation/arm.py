@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulation import geometry as g
-from simulation.reflex_model import CYCLE_S, DDQ_MAX_RAD_S2, ReflexModel
+from simulation.reflex_model import CYCLE_S, DDDQ_MAX_RAD_S3, DDQ_MAX_RAD_S2, ReflexModel
 
 FloatArray = NDArray[np.float64]
 
@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float64]
 SERVO_KP_S2, SERVO_KD_S = 3600.0, 120.0
 # Effort limits of the URDF.
 TORQUE_LIMIT_NM = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
+# Also what one cycle's jerk can end, so that braking does not have to fade out.
 BRAKE_RAD_S2 = 0.5 * DDQ_MAX_RAD_S2
 
 
@@ -31,20 +32,33 @@ class SimulatedArm:
         self.hand = model.body(g.TIP_BODY).id
         self.reflex = ReflexModel(q_rad)
         self.torque_nm = self.data.qfrc_bias.copy()
-        self._setpoint, self._setpoint_velocity = np.array(q_rad, dtype=np.float64), np.zeros(7)
+        self._stand()
         self._applied = np.zeros(7)
         self._wrench = np.zeros(6)
 
+    @property
+    def setpoint_rad(self) -> FloatArray:
+        """(7,) what the servo is at: the controller's set-point, or the arm's own while it brakes."""
+        return self._setpoint.copy()
+
     def follow(self, setpoint_rad: FloatArray) -> None:
         """Take a set-point (7,) for this cycle."""
-        self._setpoint_velocity = (setpoint_rad - self._setpoint) / CYCLE_S
-        self._setpoint = setpoint_rad
+        velocity = (setpoint_rad - self._setpoint) / CYCLE_S
+        self._setpoint_acceleration = (velocity - self._setpoint_velocity) / CYCLE_S
+        self._setpoint, self._setpoint_velocity = setpoint_rad, velocity
 
     def brake(self) -> None:
-        """Slow the set-point down towards rest for this cycle."""
-        speed = np.abs(self._setpoint_velocity)
-        self._setpoint_velocity = np.sign(self._setpoint_velocity) * np.maximum(speed - BRAKE_RAD_S2 * CYCLE_S, 0.0)
+        """Slow the set-point down towards rest for this cycle, within the arm's own limits of acceleration and jerk."""
+        wanted = np.clip(-self._setpoint_velocity / CYCLE_S, -BRAKE_RAD_S2, BRAKE_RAD_S2)
+        change = np.clip(wanted - self._setpoint_acceleration, -DDDQ_MAX_RAD_S3 * CYCLE_S, DDDQ_MAX_RAD_S3 * CYCLE_S)
+        self._setpoint_acceleration = self._setpoint_acceleration + change
+        self._setpoint_velocity = self._setpoint_velocity + self._setpoint_acceleration * CYCLE_S
         self._setpoint = self._setpoint + self._setpoint_velocity * CYCLE_S
+
+    def recover(self) -> None:
+        """Forget the reflex and stand where the arm is."""
+        self.reflex = ReflexModel(self.data.qpos)
+        self._stand()
 
     def advance(self) -> None:
         """One cycle of physics, then a look at joints and contacts."""
@@ -61,6 +75,11 @@ class SimulatedArm:
         if was_running and self.reflex.reason is not None:
             # Pressing on towards an old set-point would drive the arm deeper into what it touched.
             self._setpoint, self._setpoint_velocity = data.qpos.copy(), 0.5 * data.qvel
+            self._setpoint_acceleration = np.zeros(7)
+
+    def _stand(self) -> None:
+        self._setpoint, self._setpoint_velocity = self.data.qpos.copy(), np.zeros(7)
+        self._setpoint_acceleration = np.zeros(7)
 
     def _contact_force_n(self) -> float:
         """Sum of the contacts' normal forces; only pairs of arm and surroundings can touch."""

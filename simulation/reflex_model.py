@@ -28,6 +28,7 @@ ACCELERATION = "joint_motion_generator_velocity_discontinuity"
 JERK = "joint_motion_generator_acceleration_discontinuity"
 NOT_FINITE = "motion_generator_set_point_not_finite"
 CONTACT = "cartesian_reflex"
+CONTROLLER_LOST = "communication_constraints_violation"
 
 
 class ReflexModel:

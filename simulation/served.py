@@ -44,12 +44,18 @@ class ServedSimulation:
     With `only_newest_frames` a camera's frame is drawn only if it is the newest that has arrived at the end of an
     advance. A policy that decides exactly at these instants sees the same frames as with all of them: it uses the
     newest frame received by its decision, and nothing else.
+
+    Attributes:
+        state: of the arm, now.
+        motion: (n, 22) of the last advance, with `keeps_motion`: see ArmReport.
     """
 
-    def __init__(self, task: TaskConfig, backend: str, cameras: tuple[str, ...], only_newest_frames: bool) -> None:
+    def __init__(self, task: TaskConfig, backend: str, cameras: tuple[str, ...], only_newest_frames: bool,
+                 keeps_motion: bool = False) -> None:
         """Start the processes; `cameras` are the task's camera keys to serve."""
         self._task, self._backend, self._cameras = task, backend, frozenset(cameras)
-        self._only_newest = only_newest_frames
+        self._only_newest, self._keeps_motion = only_newest_frames, keeps_motion
+        self.motion: NDArray[np.float64] | None = None
         self._arm = ServedProcess("simulation.served_arm")
         try:
             self._renderer = ServedProcess("simulation.served_renderer")
@@ -63,7 +69,7 @@ class ServedSimulation:
     def reset(self, scene: SceneConfig, judge: Judge | None = None) -> ArmState:
         """Begin a scene at time 0; without a judge 2 g are a success."""
         self._renderer.send("reset", scene, self._backend)
-        self.state: ArmState = self._arm.call("reset", scene, judge)
+        self.state: ArmState = self._arm.call("reset", scene, judge, self._keeps_motion)
         self._renderer.receive()
         self._schedule = SensorSchedule.for_scene(scene, self._task)
         self._pending.clear()
@@ -80,8 +86,20 @@ class ServedSimulation:
                   event.camera is not None) for event in events]
         report: ArmReport = self._arm.call("advance", setpoints_rad, looks)
         self._pending.extend(zip(events, report.states, report.render_states, strict=True))
-        self.state = report.now
+        self.state, self.motion = report.now, report.motion
         return self._arrived(end_s)
+
+    def trip(self, reason: str) -> None:
+        """Let the arm brake by a reflex."""
+        self.state = self._arm.call("trip", reason)
+
+    def take(self, mode: str) -> None:
+        """Let a person take the arm: guiding or user_stopped."""
+        self.state = self._arm.call("take", mode)
+
+    def recover(self) -> None:
+        """Make a stopped arm ready for set-points from where it is. Raises SimulationError while it moves."""
+        self.state = self._arm.call("recover")
 
     def close(self) -> None:
         """End the processes."""

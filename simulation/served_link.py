@@ -26,6 +26,10 @@ ANSWER_TIMEOUT_S = 300.0
 Floats = NDArray[np.float64]
 
 
+class ControllerGoneError(SimulationError):
+    """The controller's process has ended."""
+
+
 @dataclass(frozen=True)
 class SetpointRequest:
     """What the controller is asked.
@@ -63,16 +67,16 @@ class ArmEnd:
 
     def accept(self) -> None:
         """Wait for the controller. Raises SimulationError when none comes."""
-        # Listener has no timeout of its own; its socket does.
-        self._listener._listener._socket.settimeout(CONNECT_TIMEOUT_S)  # type: ignore[attr-defined]
-        try:
-            self._connection = self._listener.accept()  # type: ignore[assignment]
-        except TimeoutError as error:
+        if not self._accepted_within(CONNECT_TIMEOUT_S):
             raise SimulationError(f"no controller has connected to {self._path} within {CONNECT_TIMEOUT_S:.0f} s; "
-                                  "start ladle_nodes jtc_node with the same arm_socket") from error
+                                  "start ladle_nodes jtc_node with the same arm_socket")
+
+    def accept_waiting(self) -> bool:
+        """Take a controller that is there already, without waiting for one; whether there was one."""
+        return self._accepted_within(0.0)
 
     def ask(self, request: SetpointRequest) -> Floats:
-        """Set-points (cycles, n) rad; (0, n) for a reset."""
+        """Set-points (cycles, n) rad; (0, n) for a reset. Raises ControllerGoneError when it has died."""
         assert self._connection is not None, "accept() first"
         try:
             self._connection.send_bytes(json.dumps(asdict(request)).encode())
@@ -80,8 +84,18 @@ class ArmEnd:
                 raise SimulationError(f"the controller has not answered for {ANSWER_TIMEOUT_S:.0f} s")
             answer = self._connection.recv_bytes()
         except (EOFError, OSError) as error:
-            raise SimulationError("the controller's process ended; the arm holds") from error
+            self._connection.close()
+            raise ControllerGoneError("the controller's process ended; the arm holds") from error
         return np.frombuffer(answer, np.float64).reshape(-1, len(request.measured_rad))
+
+    def _accepted_within(self, timeout_s: float) -> bool:
+        # Listener has no timeout of its own; its socket does.
+        self._listener._listener._socket.settimeout(timeout_s)  # type: ignore[attr-defined]
+        try:
+            self._connection = self._listener.accept()  # type: ignore[assignment]
+        except (TimeoutError, BlockingIOError):
+            return False
+        return True
 
     def close(self) -> None:
         """Hang up and remove the socket."""

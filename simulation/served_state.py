@@ -17,7 +17,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ArmState:
-    """The arm at one instant, and what the judge says; (7,) each."""
+    """The arm at one instant, and what the judge says; (7,) each.
+
+    Attributes:
+        taken_by: guiding or user_stopped, while a person has the arm.
+    """
 
     time_s: float
     q_rad: Floats
@@ -28,6 +32,12 @@ class ArmState:
     reflex: str | None
     delivered: bool
     succeeded: bool
+    taken_by: str | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the arm follows no set-points."""
+        return self.reflex is not None or self.taken_by is not None
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,11 @@ class ArmReport:
         states: one per asked cycle, in order.
         render_states: one per asked cycle, None where no camera looked.
         now: the state at the end.
+        motion: (n, 22) the servo's set-point, measured positions and velocities, and whether the arm was stopped, in
+            every cycle; None unless they are kept.
     """
 
     states: list[ArmState]
     render_states: list[RenderState | None]
     now: ArmState
+    motion: Floats | None = None

@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 PUREE_PERIOD_CYCLES = 5
 LIFTED_OVER_RIM_M = 0.05
+AT_REST_RAD_S = 0.001
 STILL_M_S, HOLD_S = 0.03, 0.5
 
 
@@ -55,10 +56,11 @@ class ScoopWorld:
         self._puree = Puree(self.scene.bowl_xy_m, self.scene.fill)
         self._cycles, self._still_cycles = 0, 0
         self._held = False
+        self._taken_by: str | None = None
         self._last_cup_m = self.cup_m
 
     def step(self, setpoints_rad: FloatArray) -> None:
-        """Follow joint set-points (n, 7), one each millisecond; after a reflex the arm brakes and stays.
+        """Follow joint set-points (n, 7), one each millisecond; a stopped arm brakes and stays.
 
         Raises:
             SimulationError: a wrong shape.
@@ -67,11 +69,11 @@ class ScoopWorld:
         if setpoints.ndim != 2 or setpoints.shape[1] != 7:
             raise SimulationError(f"set-points must have the shape (cycles, 7), got {setpoints.shape}")
         reflex = self._arm.reflex
-        accepted, why = reflex.check(setpoints)
+        accepted, why = (len(setpoints), None) if self.is_stopped else reflex.check(setpoints)
         for cycle, setpoint in enumerate(setpoints):
             if cycle == accepted and why is not None:
                 reflex.stop(why)
-            if reflex.reason is None:
+            if not self.is_stopped:
                 self._arm.follow(setpoint)
             else:
                 self._arm.brake()
@@ -79,6 +81,36 @@ class ScoopWorld:
             self._cycles += 1
             if self._cycles % PUREE_PERIOD_CYCLES == 0:
                 self._advance_puree()
+
+    def trip(self, reason: str) -> None:
+        """A reflex for a reason that this world cannot see, such as a lost controller."""
+        self._arm.reflex.stop(reason)
+
+    def take(self, mode: str) -> None:
+        """A person takes the arm, by hand or by its stop button: it brakes and follows no set-points."""
+        self._taken_by = mode
+
+    def recover(self) -> None:
+        """After a reflex, or when the person lets go: stand where the arm is, ready for set-points from there.
+
+        Raises:
+            SimulationError: the arm still moves.
+        """
+        fastest_rad_s = float(np.abs(self.dq_rad_s).max())
+        if fastest_rad_s > AT_REST_RAD_S:
+            raise SimulationError(f"the arm still moves at {fastest_rad_s:.4f} rad/s; recover it when it is at rest")
+        self._taken_by = None
+        self._arm.recover()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the arm brakes or stands by itself, whatever it is sent."""
+        return self._arm.reflex.reason is not None or self._taken_by is not None
+
+    @property
+    def taken_by(self) -> str | None:
+        """How a person has taken the arm; None while nobody has."""
+        return self._taken_by
 
     @property
     def time_s(self) -> float:
@@ -89,6 +121,11 @@ class ScoopWorld:
     def q_rad(self) -> FloatArray:
         """(7,) measured joint positions."""
         return self._arm.data.qpos.copy()
+
+    @property
+    def setpoint_rad(self) -> FloatArray:
+        """(7,) what the servo is at; of its own making while the arm is stopped."""
+        return self._arm.setpoint_rad
 
     @property
     def dq_rad_s(self) -> FloatArray:
@@ -124,7 +161,7 @@ class ScoopWorld:
 
     @property
     def reflex(self) -> str | None:
-        """Why the arm stopped itself, latched until `reset`; None while it runs."""
+        """Why the arm stopped itself, latched until `reset` or `recover`; None while it runs."""
         return self._arm.reflex.reason
 
     @property

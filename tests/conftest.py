@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # Processes that talk at the pace of a robot: beside other tests they would be late.
-ALONE = ("tests/ros2_ws/", "tests/app/test_demo.py", "tests/app/test_up.py", "tests/app/test_kills.py")
+ALONE = ("tests/ros2_ws/", "tests/app/test_demo.py", "tests/app/test_up.py", "tests/app/test_kills.py",
+         "tests/app/test_faults.py")
 # What takes a minute begins first, so that no worker is left alone with it at the end.
 LONG_FILES = ("tests/simulation/test_expert.py", "tests/test_robot_python.py")
 

@@ -119,6 +119,7 @@ def detection_bound_s(alarm: Alarm, config: DeploymentConfig, period_s: float, l
         Alarm.CAMERA_FROZEN: bounds.camera_frozen_s,
         Alarm.JOINTS_STALE: bounds.joints_stale_s,
         Alarm.ARM_UNKNOWN: bounds.arm_unknown_s,
+        **dict.fromkeys((Alarm.ARM_REFLEX, Alarm.ARM_USER_STOPPED, Alarm.ARM_GUIDING), bounds.arm_report_s),
         Alarm.CONTROLLER_DEAD: bounds.controller_dead_s,
         Alarm.POLICY_SILENT: silence_bound_s(config, latency_p95_s),
         Alarm.POLICY_FAILED: config.max_policy_failures * decision_s,

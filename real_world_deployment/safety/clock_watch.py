@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-LEAP_S = 1.0      # nobody ticks a loop so seldom: the clock was set, or the process stood still
 SETTLE_S = 1.0
 
 
 class ClockWatch:
-    """Notes every tick; a clock that went back or leapt is not trusted until it has run evenly for SETTLE_S."""
+    """Notes every tick; a clock that went back or leapt is not trusted until it has run evenly for SETTLE_S.
 
-    def __init__(self) -> None:
+    Args:
+        leap_s: nobody ticks a loop so seldom: the clock was set, or the process stood still.
+    """
+
+    def __init__(self, leap_s: float) -> None:
+        self._leap_s = leap_s
         self._last_s: float | None = None
         self._jump: tuple[float, float] | None = None  # when it was seen, and how far
 
     def note(self, now_s: float) -> None:
         """A tick at now_s."""
-        if self._last_s is not None and not 0.0 <= now_s - self._last_s <= LEAP_S:
+        if self._last_s is not None and not 0.0 <= now_s - self._last_s <= self._leap_s:
             self._jump = now_s, now_s - self._last_s
         self._last_s = now_s
 

@@ -31,7 +31,7 @@ class Watchdogs:
             periods_s: of each camera.
         """
         self._config, self._observations, self._controller = config, observations, controller
-        self.clock, self.arm = ClockWatch(), ArmWatch(config)
+        self.clock, self.arm = ClockWatch(config.bounds.clock_leap_s), ArmWatch(config)
         self.button = None if config.hold_to_run_s is None else HoldToRun(config.hold_to_run_s)
         self._following = Following(observations, config)
         self._frozen = FrozenCameras(observations, config.bounds.camera_frozen_s, periods_s)
@@ -45,7 +45,7 @@ class Watchdogs:
 
     def forget(self) -> None:
         """Another scene on another clock."""
-        self.clock = ClockWatch()
+        self.clock = ClockWatch(self._config.bounds.clock_leap_s)
         self.arm.reset()
 
     def report(self, trouble: Trouble) -> None:

@@ -32,8 +32,8 @@ class BringupSettings:
     Attributes:
         task: name or path of a task file.
         checkpoint: folder of the policy, for policy:=checkpoint and policy:=blind.
-        policy: checkpoint, blind (the checkpoint on black images), replay (a recorded episode, see episodes) or
-            hold (stays where it is, to try out the wiring).
+        policy: checkpoint, blind (the checkpoint on black images), replay (a recorded episode, see episodes),
+            hold (stays where it is, to try out the wiring) or sway (circles without end, to try out stops and faults).
         episodes: folder of episodes for policy:=replay.
         episode: number of the episode that is replayed; -1 takes the first.
         controller: jtc or ruckig.
@@ -69,6 +69,12 @@ class BringupSettings:
         target_mass_g: final mass that the policy is asked for; nan asks for none. Only a policy that was trained with
             the mass can be asked. In the simulator success is then a mass within 0.75 g of it.
         guidance_weight: how hard it is asked for: 1 as it was learnt, more exaggerates.
+        pace: of simulated time, as a share of the wall clock's: 1 is real time, 0.25 a quarter of it, for machines that
+            cannot do everything in real time; sim without lockstep.
+        arm_recovers: the simulated arm lives on after a reflex or the death of its controller, until the service
+            /ladle/sim/recover, and is taken by a person through the topic /ladle/sim/command; sim without lockstep.
+        motion_log: file for the simulated arm's set-points and joints in every cycle of 1 ms (see
+            ladle_nodes/motion_log.py); empty writes none; sim without lockstep.
         any_load: a scene is over, and a success, with whatever load is held over the rim, not only with 2 g; sim only.
     """
 
@@ -107,12 +113,15 @@ class BringupSettings:
     target_mass_g: float = math.nan
     guidance_weight: float = 1.0
     any_load: bool = False
+    pace: float = 1.0
+    arm_recovers: bool = False
+    motion_log: str = ""
 
     def __post_init__(self) -> None:
         _one_of("controller", self.controller, ("jtc", "ruckig"))
         _one_of("setpoint_form", self.setpoint_form, ("array", "trajectory"))
         _one_of("robot", self.robot, ("sim", "franka"))
-        _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold"))
+        _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold", "sway"))
         _one_of("chunking", self.chunking, ("replace", "ensemble", "real_time"))
         _one_of("arm_condition", self.arm_condition, ("", "sim", "franka", "none"))
         _one_of("frozen_camera_check", self.frozen_camera_check, ("", "on", "off"))
@@ -121,6 +130,10 @@ class BringupSettings:
         _one_of("jtc_distribution", self.jtc_distribution, ("", "humble", "jazzy", "kilted", "master"))
         if not (math.isnan(self.speed) or 0.0 < self.speed <= 1.0):
             raise DeploymentError(f"speed:={self.speed:g} is not in (0, 1]; 1 is full speed, 0.1 a tenth of it")
+        if not 0.0 < self.pace <= 1.0:
+            raise DeploymentError(f"pace:={self.pace:g} is not in (0, 1]; 1 is real time, 0.25 a quarter of it")
+        if (self.pace != 1.0 or self.arm_recovers or self.motion_log) and (self.lockstep or self.robot != "sim"):
+            raise DeploymentError("pace, arm_recovers and motion_log are for robot:=sim without lockstep")
         if self.hold_button < 0:
             raise DeploymentError(f"hold_button:={self.hold_button} is no index of a button; the first is 0")
         if self.robot == "franka" and self.lockstep:
@@ -260,6 +273,7 @@ def _simulator_node(s: BringupSettings) -> NodeDescription:
         "scenes": s.scenes, "time_limit_s": s.time_limit_s, "output": s.output, "video": s.video,
         "only_needed_frames": s.only_needed_frames, "renderer": s.renderer, "arm_socket": s.arm_socket,
         "setpoint_topic": SETPOINT_TOPIC, "any_load": s.any_load,
+        "pace": s.pace, "arm_recovers": s.arm_recovers, "motion_log": s.motion_log,
         **({"wished_mass_g": s.target_mass_g} if math.isfinite(s.target_mass_g) else {}),
     })
 

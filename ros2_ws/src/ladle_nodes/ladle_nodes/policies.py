@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 # How far ahead the controls answer, in ticks; longer than any pause between two decisions.
 CONTROL_HORIZON = 16
+SWAY_RADIUS_M, SWAY_PERIOD_S = 0.09, 1.6
 
 
 class ReplayPolicy:
@@ -70,12 +71,41 @@ class HoldPolicy:
         return ActionChunk(window.time_s, times_s, {"pose": np.tile(self._pose, (CONTROL_HORIZON, 1))})
 
 
+class SwayPolicy:
+    """Circles without end about the pose of the first decision: to try an arm's stops and faults while it moves."""
+
+    n_obs_steps = 1
+
+    def __init__(self, cameras: tuple[str, ...], period_s: float) -> None:
+        """Cameras are read and checked, though not looked at."""
+        self.observation_keys = ("eef", *cameras)
+        self._period_s = period_s
+        self._first: tuple[float, Floats] | None = None
+
+    def reset(self, seed: int) -> None:
+        """Circle about the next pose that is seen."""
+        self._first = None
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        """The circle from now on; its radius grows in the first second."""
+        if self._first is None:
+            self._first = window.time_s, np.asarray(window.streams["eef"][-1], np.float64)
+        begun_s, pose = self._first
+        times_s: Floats = window.time_s + self._period_s * np.arange(1, CONTROL_HORIZON + 1, dtype=np.float64)
+        angle = 2.0 * np.pi * (times_s - begun_s) / SWAY_PERIOD_S
+        radius_m = SWAY_RADIUS_M * np.clip(times_s - begun_s, 0.0, 1.0)
+        poses = np.tile(pose, (CONTROL_HORIZON, 1))
+        poses[:, 1] += radius_m * np.cos(angle)
+        poses[:, 2] += radius_m * np.sin(angle)
+        return ActionChunk(window.time_s, times_s, {"pose": poses})
+
+
 @dataclass(frozen=True)
 class PolicyRecipe:
     """All that a policy is made from, as plain values: for the process that it runs in, and for a run's recording.
 
     Attributes:
-        kind: checkpoint, blind, replay or hold.
+        kind: checkpoint, blind, replay, hold or sway.
         task: name or path of the task file.
         checkpoint, episodes, episode, threads: as in the run's description.
         guidance: the mass to ask for.
@@ -127,10 +157,14 @@ def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, epi
         "checkpoint": lambda: _load(checkpoint, task, threads, guidance, blind=False),
         "blind": lambda: _load(checkpoint, task, threads, guidance, blind=True),
         "replay": lambda: _replay(Path(episodes), episode, task),
-        "hold": lambda: HoldPolicy(tuple(key for key, c in task.extracted_cameras.items() if c.kind == "color"),
-                                   task.period_s),
+        "hold": lambda: HoldPolicy(_color_cameras(task), task.period_s),
+        "sway": lambda: SwayPolicy(_color_cameras(task), task.period_s),
     }
     return makers[kind]()
+
+
+def _color_cameras(task: TaskConfig) -> tuple[str, ...]:
+    return tuple(key for key, camera in task.extracted_cameras.items() if camera.kind == "color")
 
 
 def _load(checkpoint: str, task: TaskConfig, threads: int, guidance: Guidance | None, *, blind: bool) -> Policy:

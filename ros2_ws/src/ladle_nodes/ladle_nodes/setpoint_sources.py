@@ -28,12 +28,20 @@ class SetpointSource(Protocol):
         """Wait until the controller is there."""
         ...
 
+    def found(self) -> bool:
+        """After a ControllerGoneError: whether another controller is there by now; does not wait."""
+        ...
+
     def reset(self, first_ns: int, sent: int, state: ArmState) -> None:
         """A new scene begins; what was sent for the old one (`sent` messages of it in all) is dropped."""
         ...
 
     def setpoints(self, first_ns: int, cycles: int, sent: int, state: ArmState) -> Floats:
-        """(cycles, n) rad from `first_ns` on; in lockstep `sent` messages since the reset are waited for (else -1)."""
+        """(cycles, n) rad from `first_ns` on; in lockstep `sent` messages since the reset are waited for (else -1).
+
+        Raises:
+            ControllerGoneError: the controller's process has ended.
+        """
         ...
 
     def close(self) -> None:
@@ -50,6 +58,10 @@ class JtcSource:
     def connect(self) -> None:
         """Wait for jtc_node."""
         self._link.accept()
+
+    def found(self) -> bool:
+        """Whether another jtc_node has connected."""
+        return self._link.accept_waiting()
 
     def reset(self, first_ns: int, sent: int, state: ArmState) -> None:
         """Let it hold the arm's position."""
@@ -85,6 +97,10 @@ class TopicSource:
 
     def connect(self) -> None:
         """Set-points may come at any time; the arm holds until then."""
+
+    def found(self) -> bool:
+        """A topic does not end."""
+        return True
 
     def reset(self, first_ns: int, sent: int, state: ArmState) -> None:
         """Hold the arm's position."""

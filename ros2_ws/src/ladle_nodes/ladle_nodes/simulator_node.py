@@ -18,7 +18,9 @@ from rclpy.node import Node
 
 from ladle.task import load_task
 from ladle_nodes.arm_condition_publisher import ArmConditionPublisher
+from ladle_nodes.living_arm import LivingArm
 from ladle_nodes.lockstep_master import START_TIMEOUT_S, LockstepMaster
+from ladle_nodes.motion_log import MotionLog
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.sensor_publisher import SensorPublisher
 from ladle_nodes.setpoint_sources import JtcSource, SetpointSource, TopicSource
@@ -34,7 +36,8 @@ log = logging.getLogger("ladle.simulator")
 
 # Every scene has its own stretch of the clock, so that ROS time never runs backwards.
 SCENE_STRIDE_NS = 1_000_000_000_000
-FREE_RUNNING_STEP_S = 0.01
+# The clock's ticks: never longer than the first, and finer where simulated time is slow, in wall time.
+FREE_RUNNING_STEP_S, SLOW_STEP_S = 0.01, 0.02
 # After the policy has stopped, the arm gets this long to come to rest and to be judged.
 AFTER_STOP_S = 1.5
 RESULTS_FILE = "scenes.jsonl"
@@ -76,17 +79,16 @@ class SimulatorNode:
     """Runs the scenes one after the other, in lockstep with the policy or at the pace of the wall clock."""
 
     def __init__(self, node: Node) -> None:
-        self._task = load_task(text_parameter(node, "task"))
+        self._node, self._task = node, load_task(text_parameter(node, "task"))
         self._lockstep = bool(parameter(node, "lockstep"))
         self._controller = text_parameter(node, "controller")
-        self._time_limit_s = float(parameter(node, "time_limit_s"))
+        self._time_limit_s, self._pace = float(parameter(node, "time_limit_s")), float(parameter(node, "pace"))
         output = text_parameter(node, "output")
         self._output = Path(output) if output else None
         self._scenes, self._judge = _scenes(node), judge_of(node)
         self._spinner = Spinner(node)
         cameras = self._cameras(bool(parameter(node, "video")), bool(parameter(node, "only_needed_frames")))
         self._publisher = SensorPublisher(node, self._task, cameras)
-        self._condition = ArmConditionPublisher(node)
         self._source = self._setpoint_source(node)
         self._master = LockstepMaster(node, self._spinner)
         self._video: SceneVideo | None = None
@@ -96,7 +98,9 @@ class SimulatorNode:
                 self._video = SceneVideo(self._output / VIDEO_FILE, self._task.rate_hz, self._filmed(cameras))
         self._simulation = ServedSimulation(
             self._task, text_parameter(node, "renderer"), cameras,
-            only_newest_frames=self._lockstep and bool(parameter(node, "only_needed_frames")))
+            only_newest_frames=self._lockstep and bool(parameter(node, "only_needed_frames")),
+            keeps_motion=bool(text_parameter(node, "motion_log")))
+        self._motion_log = MotionLog(text_parameter(node, "motion_log"))
 
     def run(self) -> None:
         """All scenes, then tell the others to end."""
@@ -153,22 +157,25 @@ class SimulatorNode:
         return state, self._master.trajectories
 
     def _free_running(self, scene: SceneConfig, start_ns: int) -> tuple[ArmState, int]:
-        """Simulation time at the pace of the wall clock, or slower where the machine is."""
-        cycles = round(FREE_RUNNING_STEP_S / CYCLE_S)
+        """Simulation time at its share of the wall clock's, or slower where the machine is, never faster."""
+        step_s = min(FREE_RUNNING_STEP_S, SLOW_STEP_S * self._pace)
+        cycles = max(round(step_s / CYCLE_S), 1)
         state = self._simulation.reset(scene, self._judge)
         self._source.reset(start_ns, -1, state)
-        self._condition.reset()
-        begun_s = time.monotonic()
-        while not state.delivered and state.reflex is None and state.time_s < self._time_limit_s:
+        arm = LivingArm(self._node, self._simulation, self._source, bool(parameter(self._node, "arm_recovers")))
+        condition = ArmConditionPublisher(self._node)
+        due_s = time.monotonic()
+        while not state.delivered and not arm.has_ended and state.time_s < self._time_limit_s:
             now_ns = start_ns + round(state.time_s * 1e9)
             self._publisher.clock(now_ns)
-            samples = self._advance(self._source.setpoints(now_ns, cycles, -1, state))
+            samples = self._advance(arm.setpoints(now_ns, cycles))
+            self._motion_log.add(self._simulation.motion, now_ns)
             state = self._simulation.state
+            condition.note(state, arm.is_commanded)
             self._publish(samples, start_ns)
-            self._condition.tell(state)
             self._film(samples)
-            ahead_s = state.time_s - (time.monotonic() - begun_s)
-            self._spin_for(max(ahead_s, 0.0))
+            due_s = max(due_s + cycles * CYCLE_S / self._pace, time.monotonic())
+            self._spin_for(due_s - time.monotonic())
         return state, -1
 
     def _advance(self, setpoints_rad: NDArray[np.float64]) -> list[Sample]:
