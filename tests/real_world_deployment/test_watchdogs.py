@@ -304,4 +304,4 @@ def test_the_document_has_every_watchdog_with_its_bound(task: TaskConfig) -> Non
     for alarm in Alarm:
         bound, state = told[alarm.value]
         assert state == REACTIONS[alarm].state
-        assert float(bound.split()[0]) == detection_bound_s(alarm, config, task.period_s, 0.0), alarm
+        assert float(bound.split()[0]) == pytest.approx(detection_bound_s(alarm, config, task.period_s, 0.0)), alarm
