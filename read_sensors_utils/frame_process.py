@@ -11,12 +11,12 @@ import ctypes
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import cv2
@@ -142,9 +142,9 @@ def _die_with(parent: int) -> None:
 def _portable(error: BaseException) -> BaseException:
     """The error itself if it can travel, else one that tells the same."""
     try:
-        same = pickle.loads(pickle.dumps(error))
+        same = ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe does it
         if type(same) is type(error) and str(same) == str(error):
             return error
     except Exception:
-        log.debug("%r cannot be pickled", error)
+        log.debug("%r cannot go through a pipe", error)
     return OSError(error.errno, error.strerror) if isinstance(error, OSError) else RuntimeError(repr(error))
