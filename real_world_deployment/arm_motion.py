@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 FOLLOWED = {"pose", "joints"}
+SETTLED_S = 0.5
 
 
 class ArmMotion:
@@ -61,6 +62,13 @@ class ArmMotion:
     def is_at_rest(self, now_s: float) -> bool:
         """Whether the plan in force has ended."""
         return self.plan is None or now_s >= self.plan.end_s
+
+    def is_settled(self, now_s: float) -> bool:
+        """Whether it ended so long ago that the joints are where the controller's set-point is.
+
+        A new run begins at the measured joints: on an arm that still catches up, that would be a step of its set-point.
+        """
+        return self.plan is None or now_s >= self.plan.end_s + SETTLED_S
 
     def distance_from_home(self, q_rad: Array) -> float:
         """The largest of any joint."""

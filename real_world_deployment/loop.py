@@ -214,7 +214,7 @@ class DeploymentLoop:
         denials = {denial.what: str(denial) for denial in found}
         if self.button is not None and not self.button.is_held(now_s):
             denials["button"] = "hold the button to let the arm move"
-        if not self._motion.is_at_rest(now_s):
+        if not self._motion.is_settled(now_s):
             denials["arm"] = "the arm is not at rest yet"
         q_rad = self.observations.newest_joints()
         if denials or q_rad is None:
