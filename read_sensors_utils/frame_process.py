@@ -142,7 +142,8 @@ def _die_with(parent: int) -> None:
 def _portable(error: BaseException) -> BaseException:
     """The error itself if it can travel, else one that tells the same."""
     try:
-        same = ForkingPickler.loads(ForkingPickler.dumps(error))  # as the pipe does it
+        sent = ForkingPickler.dumps(error)  # as the pipe does it
+        same = ForkingPickler.loads(sent)  # type: ignore[attr-defined]
         if type(same) is type(error) and str(same) == str(error):
             return error
     except Exception:
