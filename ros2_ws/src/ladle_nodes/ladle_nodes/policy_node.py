@@ -155,7 +155,8 @@ class PolicyNode:
         node = self._node
         self._inbox = Inbox(node, self._task, observations, self._lockstep, self._refuse)
         if self._process is not None:
-            self._intake = Intake(self._spinner, self._inbox, observations.camera_keys, self._process)
+            self._intake = Intake(self._spinner, self._inbox, observations.camera_keys, self._process,
+                                  is_simulated=bool(parameter(node, "use_sim_time")))
         if config.hold_to_run_s is not None:
             self._subscriptions.append(node.create_subscription(
                 Joy, text_parameter(node, "hold_topic"), self._see_button, sensor_reader(1, self._lockstep)))
