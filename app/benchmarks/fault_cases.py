@@ -15,6 +15,7 @@ Act = Callable[[FaultScene], None]
 
 CLOCK_STEP_S = 0.5
 LOSS = 0.2
+STOP_AGAIN_S = 0.02
 # The policy is asked at every fourth tick of 0.1 s.
 QUESTION_S = 0.4
 CAMERA = "relay camera_1"
@@ -107,9 +108,7 @@ def _stall(name: str, what: str, duration_s: float, processes: tuple[str, ...], 
 
 def _policy_stall(name: str, duration_s: float, comes_to_rest: bool | None) -> Fault:
     def inject(scene: FaultScene) -> None:
-        _signal_policy(scene, signal.SIGSTOP)
-        scene.wait_simulated(duration_s)
-        _signal_policy(scene, signal.SIGCONT)
+        _hold(scene, duration_s, lambda number: _signal_policy(scene, number))
 
     alarms = ("policy_silent",) if comes_to_rest else ()
     return Fault(name, f"SIGSTOP of the policy's process for {duration_s:g} s", inject, lambda s: None, alarms,
@@ -147,9 +146,16 @@ def _new_controller(scene: FaultScene) -> None:
 
 
 def _stall_for(scene: FaultScene, duration_s: float, processes: tuple[str, ...]) -> None:
-    scene.signal(signal.SIGSTOP, *processes)
-    scene.wait_simulated(duration_s)
-    scene.signal(signal.SIGCONT, *processes)
+    _hold(scene, duration_s, lambda number: scene.signal(number, *processes))
+
+
+def _hold(scene: FaultScene, duration_s: float, send: Callable[[signal.Signals], None]) -> None:
+    """Keep processes stopped, also where somebody else on the machine lets everything go on."""
+    end_s = scene.observer.heard.now_s + duration_s
+    while (left_s := end_s - scene.observer.heard.now_s) > 0.0:
+        send(signal.SIGSTOP)
+        scene.wait_simulated(min(left_s, STOP_AGAIN_S))
+    send(signal.SIGCONT)
 
 
 def _lose_messages(scene: FaultScene) -> None:

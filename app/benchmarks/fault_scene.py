@@ -31,7 +31,7 @@ TASK = "scoop"
 SIMULATOR, CONTROLLER, POLICY = "simulator_node", "jtc_node", "policy_node"
 POLICY_PROCESS = "real_world_deployment.policy_process"
 BEFORE, BEHIND = "/driver", "/behind"  # name spaces of what a relay reads and writes
-START_TIMEOUT_S, MOVING_TIMEOUT_S, HOLD_PATIENCE_S = 90.0, 120.0, 60.0
+START_TIMEOUT_S, MOVING_TIMEOUT_S, HOLD_PATIENCE_S = 90.0, 240.0, 60.0
 # A policy that has been silent for 3 s of the wall clock counts as gone: 0.75 s of a clock at a quarter of its pace.
 RENEW_AFTER_S = 30.0
 MOVING_RAD_S = 0.35

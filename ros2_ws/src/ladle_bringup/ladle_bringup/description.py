@@ -295,7 +295,8 @@ def _ruckig_node(s: BringupSettings) -> NodeDescription:
 
 def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
-        "use_sim_time": s.robot == "sim", "task": s.task, "checkpoint": s.checkpoint, "policy": s.policy,
+        "use_sim_time": s.robot == "sim", "pace": s.pace, "task": s.task, "checkpoint": s.checkpoint,
+        "policy": s.policy,
         "episodes": s.episodes, "episode": s.episode, "home": s.home, "record": s.record,
         "real_robot": s.robot != "sim", "autostart": s.autostart, "arm_condition": s.arm_reporter,
         "frozen_camera_check": s.frozen_camera_check == "on" or (s.robot != "sim" and s.frozen_camera_check != "off"),

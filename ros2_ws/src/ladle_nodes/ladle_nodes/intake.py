@@ -17,9 +17,16 @@ TURN_S = 0.01  # how often the executor has its turn, for buttons, the simulated
 
 
 class Intake:
-    """Takes in what has come, in the order of what is urgent: an answer, joints, images, everything else."""
+    """Takes in what has come, in the order of what is urgent: an answer, joints, images, everything else.
 
-    def __init__(self, spinner: Spinner, inbox: Inbox, cameras: Sequence[str], caller: ProcessCaller) -> None:
+    Args:
+        is_simulated: the clock is one that the executor has to be told. Nothing may be put off until it is past the
+            next tick then: it would stand still.
+    """
+
+    def __init__(self, spinner: Spinner, inbox: Inbox, cameras: Sequence[str], caller: ProcessCaller, *,
+                 is_simulated: bool) -> None:
+        self._is_simulated = is_simulated
         self._spinner, self._inbox, self._cameras, self._caller = spinner, inbox, tuple(cameras), caller
         self._turn_s = -math.inf
 
@@ -30,7 +37,7 @@ class Intake:
             until_due_s: how long it is to the next tick; not above 0 where none is awaited.
             start_ns: when the run began, on the node's clock.
         """
-        due_s = time.monotonic() + until_due_s if until_due_s > 0.0 else math.inf
+        due_s = time.monotonic() + until_due_s if until_due_s > 0.0 and not self._is_simulated else math.inf
         if self._caller.is_answered(min(POLL_S, max(until_due_s, 0.0) or POLL_S)):
             return
         self._inbox.take_joints()

@@ -27,7 +27,7 @@ from ladle_nodes.operator_services import serve
 from ladle_nodes.policy_setup import PolicySetup
 from ladle_nodes.process import Spinner, noted_interrupts, parameter, run_node, text_parameter
 from ladle_nodes.promptness import LOOP_PRIORITY, become_prompt
-from ladle_nodes.qos import reliable, sensor_reader
+from ladle_nodes.qos import fresh_command, reliable, sensor_reader
 from ladle_nodes.run_diagnostics import RunDiagnostics
 from ladle_nodes.run_parameters import config_of, recipe_of
 from ladle_nodes.run_recording import Recording
@@ -70,7 +70,7 @@ class PolicyNode:
         self._intake: Intake | None = None
         self._subscriptions: list[Subscription[Any]] = []
         self._trajectories = node.create_publisher(JointTrajectory, text_parameter(node, "trajectory_topic"),
-                                                   reliable(100))
+                                                   reliable(100) if self._lockstep else fresh_command(self._lead_s()))
         self._diagnostics = RunDiagnostics(node, self._task.name)
         serve(node, self._carry_out)
         node.manage(self)
@@ -144,6 +144,10 @@ class PolicyNode:
         self._end_process()
         self._spinner.close()
 
+    def _lead_s(self) -> float:
+        """How long after its sending a plan can still be followed, on the wall clock."""
+        return config_of(self._node, self._task).switch_lead_s / float(parameter(self._node, "pace"))
+
     def _controller(self, chain: KinematicChain) -> JtcController:
         """In lockstep every trajectory is accounted for anyway."""
         if self._lockstep:
@@ -155,7 +159,8 @@ class PolicyNode:
         node = self._node
         self._inbox = Inbox(node, self._task, observations, self._lockstep, self._refuse)
         if self._process is not None:
-            self._intake = Intake(self._spinner, self._inbox, observations.camera_keys, self._process)
+            self._intake = Intake(self._spinner, self._inbox, observations.camera_keys, self._process,
+                                  is_simulated=bool(parameter(node, "use_sim_time")))
         if config.hold_to_run_s is not None:
             self._subscriptions.append(node.create_subscription(
                 Joy, text_parameter(node, "hold_topic"), self._see_button, sensor_reader(1, self._lockstep)))

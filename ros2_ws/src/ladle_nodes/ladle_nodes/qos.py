@@ -6,6 +6,7 @@ message may be lost, and the simulator writes reliably, so there the readers ask
 
 from __future__ import annotations
 
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 
@@ -19,6 +20,20 @@ def reliable(depth: int) -> QoSProfile:
     """For commands, and for everything in lockstep; depth covers what is sent between two acknowledgements."""
     return QoSProfile(depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.VOLATILE)
+
+
+def fresh_command(lifespan_s: float) -> QoSProfile:
+    """For a plan of the arm: the newest alone, and never later than it could still be followed.
+
+    A reliable writer sends again what was lost. After an outage of the network the controller would be given plans
+    of long ago, from which it has departed: a step.
+
+    Args:
+        lifespan_s: of the wall clock.
+    """
+    profile = reliable(1)
+    profile.lifespan = Duration(nanoseconds=round(lifespan_s * 1e9))
+    return profile
 
 
 def sensor_reader(depth: int, lockstep: bool) -> QoSProfile:
