@@ -20,7 +20,7 @@ STOP_AGAIN_S = 0.02
 QUESTION_S = 0.4
 CAMERA = "relay camera_1"
 # What a network carries: all streams but the machine's own clock.
-NETWORK = tuple(f"relay {stream}" for stream in relays() if stream != "clock")
+NETWORK = tuple(stream for stream in relays() if stream != "clock")
 # Best effort may lose messages; trajectories go over a reliable topic, which sends them again.
 LOSSY = ("joints", "camera_0", "camera_1")
 
@@ -76,16 +76,16 @@ def faults() -> tuple[Fault, ...]:
         _clock_step("clock_step_forward", CLOCK_STEP_S),
         _clock_step("clock_step_back", -CLOCK_STEP_S),
         Fault("loss_20_percent", f"{LOSS:.0%} of joint states and frames are lost for 3 s",
-              _lose_messages, _forward_all, comes_to_rest=False),
+              lambda s: _lose_messages(s, LOSSY, LOSS, 3.0), _forward_all, comes_to_rest=False),
         Fault("reflex", "the arm stops itself in a reflex", lambda s: s.observer.tell_arm("reflex"), _recover,
               ("arm_reflex",), errors=(CONTACT,)),
         Fault("guiding", "a person takes the arm by hand", lambda s: s.observer.tell_arm("guiding"), _release,
               ("arm_guiding",)),
         Fault("user_stop", "a person presses the arm's stop", lambda s: s.observer.tell_arm("user_stop"), _release,
               ("arm_user_stopped",)),
-        Fault("network_dropped", "all streams but the clock stop at once for 2 s",
-              lambda s: _stall_for(s, 2.0, NETWORK), lambda s: None, ("joints_stale", "camera_stale", "arm_unknown",
-                                                                      "controller_dead")),
+        Fault("network_dropped", "nothing but the clock gets through for 2 s",
+              lambda s: _lose_messages(s, NETWORK, 1.0, 2.0), _forward_all,
+              ("joints_stale", "camera_stale", "arm_unknown", "controller_dead")),
     )
 
 
@@ -158,10 +158,11 @@ def _hold(scene: FaultScene, duration_s: float, send: Callable[[signal.Signals],
     send(signal.SIGCONT)
 
 
-def _lose_messages(scene: FaultScene) -> None:
-    for stream in LOSSY:
-        scene.observer.tell_relay(f"{stream} loss {LOSS}")
-    scene.wait_simulated(3.0)
+def _lose_messages(scene: FaultScene, streams: tuple[str, ...], share: float, duration_s: float) -> None:
+    for stream in streams:
+        scene.observer.tell_relay(f"{stream} loss {share}")
+    scene.wait_simulated(duration_s)
+    _forward_all(scene)
 
 
 def _forward_all(scene: FaultScene) -> None:
