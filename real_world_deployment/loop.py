@@ -209,9 +209,8 @@ class DeploymentLoop:
             raise DeploymentError(f"a run is {self.state.value}; stop it before {what}")
 
     def _begin(self, now_s: float) -> None:
-        homes = self._config.home or self.run.wish is Wish.HOME
-        found = self._gate.denials(now_s, takes_over=self.run.wish is not Wish.HOME)
-        denials = {denial.what: str(denial) for denial in found}
+        homes, goes_on = self._config.home or self.run.wish is Wish.HOME, self.run.wish is Wish.RUN
+        denials = {denial.what: str(denial) for denial in self._gate.denials(now_s, takes_over=goes_on)}
         if self.button is not None and not self.button.is_held(now_s):
             denials["button"] = "hold the button to let the arm move"
         if not self._motion.is_settled(now_s):

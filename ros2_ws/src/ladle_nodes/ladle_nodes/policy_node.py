@@ -139,7 +139,7 @@ class PolicyNode:
         if self._is_configured:
             if self._is_active and not self._lockstep:
                 self._come_to_rest("the node ends", self._receive)
-                self._farewell()
+                self._spinner.for_a_while(FAREWELL_S)
             self._release()
         self._end_process()
         self._spinner.close()
@@ -226,12 +226,6 @@ class PolicyNode:
             self._tick(pass_time())
             time.sleep(POLL_S)
         self._diagnostics.tell(self._loop, self._start_ns, self._node.get_clock().now().nanoseconds)
-
-    def _farewell(self) -> None:
-        """Stay until the last message has left."""
-        end_s = time.monotonic() + FAREWELL_S
-        while (left_s := end_s - time.monotonic()) > 0:
-            self._spinner.once(left_s)
 
     def _begin(self, start_ns: int) -> None:
         """Times count from here: nothing of an earlier run is left."""

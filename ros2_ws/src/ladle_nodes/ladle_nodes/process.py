@@ -99,6 +99,12 @@ class Spinner:
         """Run at most one callback."""
         self._executor.spin_once(timeout_sec=timeout_s)
 
+    def for_a_while(self, seconds: float) -> None:
+        """Run callbacks for so long, while messages of ours leave."""
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            self.once(left_s)
+
     def everything(self, poll_s: float) -> None:
         """Let messages gather for a moment, then run the callbacks that are ready: a few, for at 1 kHz one always is.
 
