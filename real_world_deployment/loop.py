@@ -71,7 +71,7 @@ class DeploymentLoop:
         self.run = self.questions.run
         self._now_s = 0.0
         self._reactions = Reactions(self.run, self._motion, self.watchdogs, self.questions, self._judgement,
-                                    config.bounds)
+                                    config.bounds, self.observations.newest_joints)
         self._clear(0)
 
     @property

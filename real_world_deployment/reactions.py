@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
 from real_world_deployment.arm_motion import ArmMotion
 from real_world_deployment.config import WatchdogBounds
 from real_world_deployment.judgement import Judgement
@@ -10,14 +15,17 @@ from real_world_deployment.questions import Questions
 from real_world_deployment.safety.alarms import BRIEF, JUDGED, SETTLING, Alarm, Trouble
 from real_world_deployment.safety.watchdogs import Watchdogs
 
+Array = NDArray[np.float64]
+
 
 class Reactions:
     """Brings the arm to rest, into HOLD, STOPPED or FAULT, and out of HOLD again."""
 
     def __init__(self, run: RunState, motion: ArmMotion, watchdogs: Watchdogs, questions: Questions,
-                 judgement: Judgement, bounds: WatchdogBounds) -> None:
+                 judgement: Judgement, bounds: WatchdogBounds, newest_joints: Callable[[], Array | None]) -> None:
         self._run, self._motion, self._watchdogs = run, motion, watchdogs
         self._questions, self._judgement, self._bounds = questions, judgement, bounds
+        self._newest_joints = newest_joints
         self._was_running = False
         self._good_since_s: float | None = None
 
@@ -74,8 +82,15 @@ class Reactions:
             self.go_on(now_s)
 
     def go_on(self, now_s: float) -> None:
-        """From where the arm is: on with the policy, or home again."""
+        """From where the arm is: on with the policy, or home again.
+
+        Where the network was down, the controller ended what it held and never heard of the stop that was sent: the arm
+        stands elsewhere than the plan says.
+        """
         if self._was_running:
+            q_rad = self._newest_joints()
+            if q_rad is not None and self._motion.is_settled(now_s):
+                self._motion.stand(q_rad, now_s)
             self._questions.resume(now_s)
             self._run.enter(LoopState.RUNNING, POLICY_MOVES, now_s)
         else:

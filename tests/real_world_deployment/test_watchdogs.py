@@ -210,6 +210,19 @@ def test_a_sensor_must_be_good_for_half_a_second(bench: FreeBench) -> None:
     assert not bench.loop.is_at_rest(bench.now_s)
 
 
+def test_after_an_outage_the_run_goes_on_from_where_the_arm_stands(bench: FreeBench) -> None:
+    """Not from where its plan would have stopped it: to a controller that never heard of that it would be a step."""
+    bench.has_joints = False
+    bench.run(1.0)
+    assert bench.loop.state is LoopState.HOLD
+    bench.has_joints, bench.measured = True, lambda q: q + 0.02
+    while bench.step() is LoopState.HOLD:
+        pass
+    assert bench.loop.running is not None
+    np.testing.assert_allclose(bench.loop.running.q_rad[0], bench.arm.q_rad([bench.now_s])[0] + 0.02, atol=1e-9)
+    assert bench.loop.running.start_s > bench.now_s
+
+
 def test_a_silent_policy_goes_on_with_its_answer(bench: FreeBench) -> None:
     """And cannot be resumed before."""
     bench.caller.is_silent = True
