@@ -65,7 +65,8 @@ class FreeBench:
         self.config = config or DeploymentConfig(arm_condition_required=True, frozen_camera_check=True, latency_s=0.0)
         self.loop = DeploymentLoop(task, policy, self.controller, chain, self.config, caller=self.caller)
         self.has_camera = self.has_joints = self.has_arm = True
-        self.mode, self.errors, self.image = "move", (), None
+        self.mode, self.image = "move", None
+        self.errors: tuple[str, ...] = ()
         self.measured: Callable[[Array], Array] | None = None
 
     @property
