@@ -12,8 +12,8 @@ from app.benchmarks.faults import BEGIN, END, FaultResult, run_faults, table, wr
 from ladle.errors import ConfigError
 
 SAFETY = Path(__file__).parents[2] / "docs" / "safety.md"
-# One of each sort: the arm's own reflex, a sensor that is silent, one that lies. tests/ros2_ws/test_policy_death.py kills
-# the policy's node.
+# One of each sort: the arm's own reflex, a sensor that is silent, one that lies. The death of the policy's node has a
+# test of its own (tests/ros2_ws/test_policy_death.py).
 IN_EVERY_RUN = ("controller_killed", "camera_killed", "joints_nan")
 PASSED = FaultResult("reflex", "the arm stops", 0.4, "FAULT", "arm_reflex", 0.01, 0.02, 0.1, 0.25, "start", ())
 
