@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+
+from ladle.parent_death import end_when_parent_dies
 
 log = logging.getLogger("ladle.up")
 
@@ -23,7 +23,6 @@ POLL_S = 0.02
 SHARED_MEMORY = Path("/dev/shm")
 # A process that starts creates its segment and maps it a moment later.
 BEING_BORN_S = 0.5
-_PR_SET_PDEATHSIG = 1
 
 
 class ChildProcess:
@@ -153,5 +152,4 @@ def end_with_parent() -> None:
     A shell starts a background command (`ladle up &`) with SIGINT ignored, and its children would inherit that.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_when_parent_dies(signal.SIGTERM)

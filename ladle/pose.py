@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 SMALL = 1e-12
+POSE_KEY = "eef"  # the stream of the tip's poses: in replay buffers, and in what a policy is shown
 
 
 def from_xyz_wxyz(pose: ArrayLike) -> Floats:

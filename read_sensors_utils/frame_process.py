@@ -7,7 +7,6 @@ memory; every job is answered, in order, with None or with what it raised and wh
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -24,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import BagError
+from ladle.parent_death import end_when_parent_dies
 from read_sensors_utils.shared_arrays import Place, SharedArrays
 from read_sensors_utils.storage.source import LeftArray
 
 log = logging.getLogger("ladle.extract")
 
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>, prctl(2)
 # Far fewer than fill the pipe with answers: a process that cannot answer would read no more jobs.
 MAX_JOBS_AHEAD = 64
 KILLED = "a worker process was killed, perhaps for want of memory; run the same command again with --workers 1"
@@ -132,9 +131,7 @@ def _received(value: Any, shared: SharedArrays) -> Any:
 
 def _die_with(parent: int) -> None:
     """What this process writes must not outlive the parent: the next run may use the same folder."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_when_parent_dies(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 

@@ -26,6 +26,7 @@ from ladle.observation_time import (
     observation_times_s,
 )
 from ladle.policy import ObservationWindow
+from ladle.pose import POSE_KEY
 from ladle.poses_at import poses_of
 from ladle.task import CameraConfig, TaskConfig
 from real_world_deployment.safety.plausible_joints import PlausibleJoints
@@ -34,7 +35,6 @@ from real_world_deployment.sample_stream import KEPT_S, SampleStream
 Array = NDArray[np.float64]
 
 JOINTS = "joints"
-EEF = "eef"
 
 
 class ObservationBuffer:
@@ -155,7 +155,7 @@ class ObservationBuffer:
                                        f"kept for {KEPT_S} s only; is a camera standing still?")
         streams: dict[str, NDArray[Any]] = {}
         for key in keys:
-            if key in {EEF, JOINTS}:
+            if key in {POSE_KEY, JOINTS}:
                 q = self._joints_seen(decisions_s, times_s, first)
                 streams[key] = q if key == JOINTS else self._poses(q)
             else:
@@ -174,7 +174,7 @@ class ObservationBuffer:
     def _poses(self, q_rad: Array) -> Array:
         """(To, 7); the quaternion's sign goes on from the window before."""
         if self._chain is None:
-            raise ObservationError(f"the policy reads {EEF}, but task {self._task.name} has no frames")
+            raise ObservationError(f"the policy reads {POSE_KEY}, but task {self._task.name} has no frames")
         poses = poses_of(self._chain, q_rad, self._names)
         if self._last_quaternion is not None and float(poses[0, 3:] @ self._last_quaternion) < 0:
             poses[:, 3:] *= -1.0
@@ -195,5 +195,5 @@ class ObservationBuffer:
             camera = self._task.cameras[source]
             if key in (source, camera.ticks_key):
                 return source, camera
-        raise ObservationError(f"the policy reads {key!r}, which this run does not have; there are: {EEF}, {JOINTS}, "
-                               f"{', '.join(self.camera_keys)}")
+        raise ObservationError(f"the policy reads {key!r}, which this run does not have; there are: "
+                               f"{', '.join((POSE_KEY, JOINTS, *self.camera_keys))}")

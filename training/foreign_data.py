@@ -18,6 +18,7 @@ import yaml
 
 from ladle.atomic import locked_folder, replace_file
 from ladle.errors import ConfigError
+from ladle.pose import POSE_KEY
 from ladle.task import ActionPartConfig, TaskConfig, load_task, task_from_text, task_text
 from training.compose import Composed, compose_config
 from training.dataset import ACTION_KEY, LABEL_KEY, MASS_KEY
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 CACHE = "converted"
 WAIT_FOR_CONVERSION_S = 3600.0
 SAME_RATE = 1e-3  # relative: 29.97 Hz is not 30 Hz
-POSE_KEY = "eef"  # of Ladle's own data
 # What a derived configuration has instead of a file's own line.
 RUN_FOLDER = {"run": {"dir": "results/${now:%Y-%m-%d_%H-%M-%S}_${name}"}}
 DERIVED_TASK = "derived"

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import CheckpointError
+from ladle.pose import POSE_KEY
 from training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:  # the robot reads checkpoints, and has no zarr
     from ladle.replay_buffer import ReplayBuffer
 
 STARTS = "starts.json"
-POSE_KEY = "eef"
 POSE_WIDTH = 7
 
 

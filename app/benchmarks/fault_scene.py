@@ -23,7 +23,7 @@ from app.up import command
 from ladle.errors import DeploymentError
 from ladle.task import load_task
 from ladle_bringup.description import JTC_TOPIC, BringupSettings, NodeDescription, describe, environment
-from ladle_nodes.motion_log import read_motion
+from ladle_nodes.motion_log import newest_motion, read_motion
 from ladle_nodes.operator_services import service_name
 from real_world_deployment.loop_state import LoopState
 
@@ -242,8 +242,7 @@ class FaultScene:
             raise DeploymentError(f"the simulator ended with {simulator.exit_code}: {simulator.last_words()}")
 
     def _newest_rows(self, count: int) -> Floats:
-        whole = self._log.stat().st_size // (23 * 8) if self._log.is_file() else 0
-        return read_motion(self._log, max(whole - count, 0)) if whole else np.zeros((0, 23))
+        return newest_motion(self._log, count)
 
 
 def _end_order(name: str) -> int:

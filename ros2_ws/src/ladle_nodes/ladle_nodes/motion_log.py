@@ -16,6 +16,7 @@ from simulation.reflex_model import CYCLE_S
 Floats = NDArray[np.float64]
 
 COLUMNS = 23
+ROW_BYTES = COLUMNS * 8
 
 
 class MotionLog:
@@ -37,5 +38,11 @@ class MotionLog:
 
 def read_motion(path: Path, first_row: int = 0) -> Floats:
     """(n, 23) the whole rows that are there, from one on."""
-    values = np.fromfile(path, np.float64, offset=first_row * COLUMNS * 8)
+    values = np.fromfile(path, np.float64, offset=first_row * ROW_BYTES)
     return values[: len(values) // COLUMNS * COLUMNS].reshape(-1, COLUMNS)
+
+
+def newest_motion(path: Path, count: int) -> Floats:
+    """(n, 23) the last whole rows, at most so many; none before the file begins."""
+    rows = path.stat().st_size // ROW_BYTES if path.is_file() else 0
+    return read_motion(path, max(rows - count, 0)) if rows else np.zeros((0, COLUMNS))
