@@ -23,7 +23,8 @@ EVERY_S = 0.01
 class Following:
     """The distance of the measured joints from the plan in force, and their speed against the plan's.
 
-    An arm that stops at once is seen in FOR_S + SPEED_OVER_S; one that brakes with a, from v, by 0.5 v / a later.
+    An arm that stops at once is seen in FOR_S + SPEED_OVER_S; one that brakes with a, from v, by 0.5 v / a later (the
+    joint of the plan for which that takes longest).
     """
 
     def __init__(self, observations: ObservationBuffer, config: DeploymentConfig) -> None:
@@ -52,16 +53,25 @@ class Following:
         return None
 
     def _note_lag(self, now_s: float, plan: JointTrajectory) -> None:
-        speeds = plan.sample(np.linspace(now_s - LOOK_BACK_S, now_s, 5)).dq_rad_s
-        steady = np.where((np.sign(speeds) == np.sign(speeds[-1])).all(axis=0), np.abs(speeds).min(axis=0), 0.0)
-        joint = int(np.argmax(steady))
-        recent = self._observations.joints_since(now_s - SPEED_OVER_S)
-        if steady[joint] < SLOWEST_RAD_S or len(recent) < 2:
-            self._lagging_since_s = math.inf
-            return
-        (first_s, _, first), (last_s, _, last) = recent[0], recent[-1]
-        measured_rad_s = float((last - first)[joint]) / max(last_s - first_s, 1e-3) * float(np.sign(speeds[-1, joint]))
-        if measured_rad_s < SHARE * float(steady[joint]):
+        if self._stands(now_s, plan):
             self._lagging_since_s = min(self._lagging_since_s, now_s)
         else:
             self._lagging_since_s = math.inf
+
+    def _stands(self, now_s: float, plan: JointTrajectory) -> bool:
+        """Whether no joint that the plan moves does its share, and the arm as a whole is slow.
+
+        A touch may hold one joint up, or throw it back, while the others go on: that is no dead controller, and how far
+        the joint may be off is judged by the distance.
+        """
+        speeds_rad_s = plan.sample(np.linspace(now_s - LOOK_BACK_S, now_s, 5)).dq_rad_s
+        direction = np.sign(speeds_rad_s[-1])
+        steady_rad_s = np.where((np.sign(speeds_rad_s) == direction).all(axis=0), np.abs(speeds_rad_s).min(axis=0), 0.0)
+        moving = steady_rad_s >= SLOWEST_RAD_S
+        recent = self._observations.joints_since(now_s - SPEED_OVER_S)
+        if not moving.any() or len(recent) < 2:
+            return False
+        (first_s, _, first), (last_s, _, last) = recent[0], recent[-1]
+        measured_rad_s = (last - first) / max(last_s - first_s, 1e-3)
+        lags = (measured_rad_s * direction < SHARE * steady_rad_s)[moving]
+        return bool(lags.all() and np.linalg.norm(measured_rad_s) < SHARE * np.linalg.norm(steady_rad_s))

@@ -178,6 +178,28 @@ def test_tracking_error_is_a_fault_at_the_allowed_distance(bench: FreeBench) -> 
     assert bench.loop.run.alarm is Alarm.TRACKING_ERROR
 
 
+@pytest.mark.parametrize("back", [1.0, 2.0], ids=["held up", "thrown back"])
+def test_a_touch_that_one_joint_feels_is_no_dead_controller(bench: FreeBench, back: float) -> None:
+    """The fastest joint of the plan loses its way for 0.2 s and catches up in as long; the others go on."""
+    begun_s, running = bench.now_s, bench.loop.running
+    assert running is not None
+    speed_rad_s = running.sample(begun_s).dq_rad_s[0]
+    fastest = int(np.argmax(np.abs(speed_rad_s)))
+
+    def touched(q: Array) -> Array:
+        since_s = bench.now_s - begun_s
+        lost_s = max(0.0, min(since_s, 0.4 - since_s))
+        return q - np.eye(7)[fastest] * back * lost_s * speed_rad_s[fastest]
+
+    bench.measured = touched
+    bench.run(0.6)
+    assert bench.loop.state is LoopState.RUNNING, bench.loop.detail
+    bench.measured = None
+    _stand(bench)
+    bench.until_alarm(0.2)
+    assert bench.loop.run.alarm is Alarm.CONTROLLER_DEAD
+
+
 def test_a_controller_whose_topic_nobody_reads_is_dead_at_once(bench: FreeBench) -> None:
     """Though the arm still holds."""
     bench.controller.why = "nobody reads the topic"
