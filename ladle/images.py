@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
-from ladle.task import CameraConfig
+from ladle.sensor_config import CameraConfig
 
 MAX_SUMMED_ROWS = 257  # so many bytes of 255 fit into 16 bits
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.task import LimitsConfig
+from ladle.arm_config import LimitsConfig
 
 # A joint a little beyond its limit was pushed there or is not calibrated; so far beyond, the number is wrong.
 BEYOND_LIMIT_RAD = 0.5

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-NotNegative = Annotated[float, Field(ge=0)]
+from ladle.config_values import STRICT, NotNegative
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 # What can be wrong with a stream; the words of `accept` in the task file.
@@ -17,7 +18,7 @@ Complaint = Literal["clock_offset", "clock_drift", "real_time_factor", "clock_ju
                     "duplicates", "order", "receive_order", "stamps", "strays", "coverage"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class RecordingLimits:
     """Beyond `*_warn` a stream is complained about, beyond `*_refuse` its recording is not extracted.
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ladle.episode import EpisodeWriter, depth_video_name, video_name
 from ladle.errors import BagError
 from ladle.images import depth_view, to_task_size
-from ladle.task import CameraConfig, DepthCodec
+from ladle.sensor_config import CameraConfig
+from ladle.task import DepthCodec
 from read_sensors_utils.decode import decode_image
 from read_sensors_utils.frame_worker import FrameWorkers
 from read_sensors_utils.image_layout import ImageLayout, RawImage

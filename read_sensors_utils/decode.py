@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from ladle.joints_by_name import Believable, joints_by_name, why_unusable
-from ladle.task import CameraConfig
+from ladle.sensor_config import CameraConfig
 
 # encoding -> (dtype, channels, conversion to RGB for cv2.cvtColor)
 COLOR_ENCODINGS: dict[str, tuple[type[np.generic], int, int | None]] = {

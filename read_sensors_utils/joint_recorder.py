@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ladle.errors import BagError
 from ladle.joints_by_name import Believable
-from ladle.task import JointsConfig
+from ladle.sensor_config import JointsConfig
 from read_sensors_utils.decode import header_ns, is_unnamed, joint_positions, why_no_joints
 from read_sensors_utils.joint_layout import JointLayouts, JointSample
 from read_sensors_utils.message_types import Decoder

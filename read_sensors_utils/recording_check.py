@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ladle.errors import BagError
-from ladle.task import CameraConfig, JointsConfig, TaskConfig
+from ladle.sensor_config import CameraConfig, JointsConfig
+from ladle.task import TaskConfig
 from read_sensors_utils.stream_health import Finding, StreamHealth, judge
 
 log = logging.getLogger("ladle.extract")

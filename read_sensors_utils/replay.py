@@ -14,7 +14,8 @@ from ladle.episode import EpisodeWriter
 from ladle.errors import BagError
 from ladle.joints_by_name import believable_positions
 from ladle.observation_time import StreamStamps
-from ladle.task import CameraConfig, JointsConfig, TaskConfig
+from ladle.sensor_config import CameraConfig, JointsConfig
+from ladle.task import TaskConfig
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.camera_recorder import CameraRecorder
 from read_sensors_utils.checksums import file_checksums

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.observation_time import StreamStamps, trusted_stamp_s
-from ladle.task import CameraConfig, JointsConfig
+from ladle.sensor_config import CameraConfig, JointsConfig
 from read_sensors_utils.clocks import FOREIGN_CLOCK_NS, ClockMap, clock_offset_ns
 
 Stamps = NDArray[np.int64]

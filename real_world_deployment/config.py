@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from ladle.config_values import STRICT, NotNegative, Positive
 from real_world_deployment.chunking import Chunking
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 REAL_ROBOT_SPEED = 0.10
 HOLD_TO_RUN_S = 0.25  # joysticks repeat their state at 20 Hz
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class LimitShares:
     """How much of the task's limits a motion may use, and how near it may come to the end of a joint.
 
@@ -33,7 +32,7 @@ class LimitShares:
     jerk: Share = 0.9
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class WatchdogBounds:
     """How long each watchdog takes to speak, at most, on the clock that the loop runs by; see docs/safety.md.
 
@@ -71,7 +70,7 @@ class WatchdogBounds:
     settle_s: NotNegative = 0.5
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
+@dataclass(frozen=True, config=STRICT, kw_only=True)
 class DeploymentConfig:
     """One run.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ladle.arm_config import HomeConfig
 from ladle.errors import KinematicsError, MotionError
 from ladle.kinematics import KinematicChain
-from ladle.task import HomeConfig
 from real_world_deployment.fit import fit_motion
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.trajectory import NODE_MS, JointTrajectory, at_rest, concatenated, on_grid

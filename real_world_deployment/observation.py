@@ -28,7 +28,8 @@ from ladle.observation_time import (
 from ladle.policy import ObservationWindow
 from ladle.pose import POSE_KEY
 from ladle.poses_at import poses_of
-from ladle.task import CameraConfig, TaskConfig
+from ladle.sensor_config import CameraConfig
+from ladle.task import TaskConfig
 from real_world_deployment.safety.plausible_joints import PlausibleJoints
 from real_world_deployment.sample_stream import KEPT_S, SampleStream
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
 from ladle.observation_time import StreamStamps, trusted_stamp_s
-from ladle.task import CameraConfig, JointsConfig
+from ladle.sensor_config import CameraConfig, JointsConfig
 
 Array = NDArray[np.float64]
 

@@ -31,7 +31,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ladle.errors import SimulationError
-from ladle.task import CameraConfig, TaskConfig
+from ladle.sensor_config import CameraConfig
+from ladle.task import TaskConfig
 
 Storage = Literal["mcap", "db3"]
 Floats = NDArray[np.float64]

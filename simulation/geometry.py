@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.task import HomeConfig, load_task
+from ladle.arm_config import HomeConfig
+from ladle.task import load_task
 
 FloatArray = NDArray[np.float64]
 

@@ -11,18 +11,16 @@ import yaml
 from pydantic import BeforeValidator, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
+from ladle.config_values import STRICT, NotNegative, Positive
 from ladle.errors import ConfigError
 from training.model_schema import (
-    STRICT,
     ActionSection,
     Count,
     DiffusionSection,
     EncoderSection,
     Index,
     MassSection,
-    NotNegative,
     ObservationSection,
-    Positive,
     Share,
     TransformerSection,
     UnetSection,

@@ -20,7 +20,8 @@ from rosbags.highlevel import AnyReader
 
 from ladle.episode import EpisodeFolder, EpisodeWriter, depth_video_name, video_name
 from ladle.images import depth_view
-from ladle.task import CameraConfig, DepthCodec, TaskConfig
+from ladle.sensor_config import CameraConfig
+from ladle.task import DepthCodec, TaskConfig
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.camera_recorder import CameraRecorder, frames_compressor
 from read_sensors_utils.extract import write_episode

@@ -15,7 +15,8 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ladle.task import CameraConfig, TaskConfig, load_task
+from ladle.sensor_config import CameraConfig
+from ladle.task import TaskConfig, load_task
 
 FileKind = Literal["mcap", "db3", "ros1"]
 FILE_KINDS: tuple[FileKind, ...] = ("mcap", "db3", "ros1")

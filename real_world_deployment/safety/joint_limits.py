@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ladle.arm_config import LimitsConfig
 from ladle.errors import MotionError
-from ladle.task import LimitsConfig
 from real_world_deployment.config import LimitShares
 from real_world_deployment.safety import fr3
 from real_world_deployment.safety.fr3 import VelocityBounds

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ladle.arm_config import LimitsConfig
 from ladle.errors import ImplausibleJointsError
-from ladle.task import LimitsConfig
 
 Array = NDArray[np.float64]
 

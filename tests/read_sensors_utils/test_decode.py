@@ -10,7 +10,8 @@ import pytest
 
 from ladle.errors import BagError
 from ladle.joints_by_name import BEYOND_LIMIT_RAD, Believable, believable_positions
-from ladle.task import CameraConfig, load_task
+from ladle.sensor_config import CameraConfig
+from ladle.task import load_task
 from read_sensors_utils.decode import decode_image, joint_positions, why_no_joints
 
 COLOR = load_task("scoop").cameras["camera_1"]

@@ -15,7 +15,8 @@ from ladle.episode import Episode, EpisodeFolder
 from ladle.errors import BagError, KinematicsError, LabelError, TaskError
 from ladle.kinematics import KinematicChain
 from ladle.recording_limits import RecordingLimits
-from ladle.task import CameraConfig, TaskConfig, load_task
+from ladle.sensor_config import CameraConfig
+from ladle.task import TaskConfig, load_task
 from read_sensors_utils import camera_recorder, checksums, image_layout
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.checksums import file_checksum

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ladle.task import JointsConfig, load_task
+from ladle.sensor_config import JointsConfig
+from ladle.task import load_task
 from real_world_deployment.sample_stream import KEPT_S, SampleStream
 
 

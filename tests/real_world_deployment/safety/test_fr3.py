@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ladle.arm_config import LimitsConfig
 from ladle.errors import TooFastError
-from ladle.task import LimitsConfig
 from real_world_deployment.config import LimitShares
 from real_world_deployment.safety import MotionLimits, fr3
 from real_world_deployment.trajectory import JointTrajectory
