@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from ladle.chunks import kept_weights, parts_at
 from ladle.errors import CheckpointError, ObservationError
-from ladle.hysteresis import StageFilter
 from ladle.policy import ActionChunk, Guidance, ObservationWindow, RunningChunk
 from ladle.task import TaskConfig
 from training.batch import Batch, usable_device
 from training.checkpoint import EMA, Checkpoint, open_checkpoint
-from training.classifier_loading import load_classifier, refuse_other_stages
-from training.features import ActionCodec, low_dim_features, network_frames
+from training.features import ActionCodec
 from training.inpainting import Prefix
 from training.monitor import Monitor, open_monitor
-from training.policy import DiffusionPolicy, StageClassifier
-from training.schema import ClassifierConfig, ObservationSection, PolicyConfig
+from training.policy import DiffusionPolicy
+from training.schema import PolicyConfig
+from training.stage_estimator import StageEstimator
 from training.starts import read_starts
+from training.window_batch import batch_of_one, make_batch
 
 EMBEDDED_CLASSIFIER = "classifier"
 
@@ -86,58 +86,6 @@ def load_network(opened: Checkpoint, config: PolicyConfig, device: str) -> Diffu
         raise CheckpointError(f"{opened.folder}: the weights do not fit its config.yaml "
                               f"({' '.join(str(error).split())[:200]}); copy the checkpoint again") from error
     return network.eval().requires_grad_(False).to(device)
-
-
-class StageEstimator:
-    """The classifier with its hysteresis: every tick that a window newly brings is decided once, in order.
-
-    A classifier that looks at several frames is given those of earlier windows too; before an episode's first frame
-    that frame repeats, as in training.
-    """
-
-    def __init__(self, classifier: StageClassifier, config: ClassifierConfig, task: TaskConfig, device: str) -> None:
-        assert task.stages is not None
-        self.observations = config.observations
-        self._classifier, self._device = classifier, device
-        self._filter = StageFilter(task.stages.hysteresis_ticks)
-        self._half_period_s = task.period_s / 2
-        self._reach_s = (classifier.n_frames - 0.5) * task.period_s
-        self._seen: list[tuple[float, torch.Tensor]] = []  # time and features (F,) of the last n_frames ticks
-        self._logits: torch.Tensor | None = None
-
-    @classmethod
-    def from_checkpoint(cls, path: Path, task: TaskConfig, device: str) -> StageEstimator:
-        """Load a classifier and refuse one for other stages."""
-        checkpoint = open_checkpoint(path, "classifier")
-        refuse_other_stages(checkpoint, task)
-        return cls(load_classifier(checkpoint, device), checkpoint.config(ClassifierConfig), task, device)
-
-    def reset(self) -> None:
-        """Forget the episode."""
-        self._filter.reset()
-        self._seen.clear()
-
-    def update(self, window: ObservationWindow, blind: bool) -> tuple[int, NDArray[np.float64]]:
-        """The stage that holds now, and the calibrated probabilities (n_stages,) of the newest observation."""
-        if self._seen and window.time_s < self._seen[-1][0]:
-            self.reset()  # time ran backwards: another episode
-        features = self._classifier.features(make_batch(window, self.observations, self._device, blind))[0]
-        for time_s, feature in zip(window.observation_times_s.tolist(), features, strict=True):
-            if not self._seen or time_s > self._seen[-1][0] + self._half_period_s:
-                self._logits = self._decide(time_s, feature)
-                self._filter.update(int(self._logits.argmax()))
-        stage = self._filter.stage
-        assert stage is not None
-        assert self._logits is not None
-        return stage, self._classifier.probabilities(self._logits).double().cpu().numpy()
-
-    def _decide(self, time_s: float, feature: torch.Tensor) -> torch.Tensor:
-        """Logits (n_stages,) of the tick that is next; after a gap nothing from before it counts."""
-        n_frames = self._classifier.n_frames
-        self._seen = [*(item for item in self._seen if item[0] > time_s - self._reach_s), (time_s, feature)][-n_frames:]
-        features = [item[1] for item in self._seen]
-        features = [features[0]] * (n_frames - len(features)) + features
-        return self._classifier.classify(torch.stack(features)[None])[0]
 
 
 class CheckpointPolicy:
@@ -244,8 +192,8 @@ class CheckpointPolicy:
         parts = parts_at(running.chunk, times_s, poses)
         outer = np.concatenate([parts[part.name] for part in self.task.action], axis=1)
         weights = kept_weights(times_s, running.chunk, running.frozen_until_s)
-        return self.network.prefix(_tensor(self._codec.encode(outer), self._device),
-                                    _tensor(weights.astype(np.float32), self._device), batch)
+        return self.network.prefix(batch_of_one(self._codec.encode(outer), self._device),
+                                    batch_of_one(weights.astype(np.float32), self._device), batch)
 
     def _check(self, window: ObservationWindow) -> None:
         if len(window.observation_times_s) != self.n_obs_steps:
@@ -259,19 +207,6 @@ class CheckpointPolicy:
             if camera is not None and shape != (camera.height_px, camera.width_px):
                 raise ObservationError(f"{key} has shape {shape}, the policy was trained with "
                                        f"{(camera.height_px, camera.width_px)}; bring it to the task's size")
-
-
-def make_batch(window: ObservationWindow, observations: ObservationSection, device: str, blind: bool = False,
-               stage: int | None = None) -> Batch:
-    """A window as a batch of one, by the same functions as in training."""
-    images: dict[str, torch.Tensor] = {}
-    for spec in observations.images:
-        frames = network_frames(window.streams, spec)
-        images[spec.key] = _tensor(np.zeros_like(frames) if blind else frames, device)
-    low_dim = {spec.key: _tensor(low_dim_features(np.asarray(window.streams[spec.key]), spec), device)
-               for spec in observations.low_dim}
-    return Batch(images=images, low_dim=low_dim,
-                 stage=None if stage is None else torch.tensor([stage], dtype=torch.long, device=device))
 
 
 def refuse_other_task(folder: Path, trained_for: TaskConfig, task: TaskConfig) -> None:
@@ -296,7 +231,3 @@ def _frames(task: TaskConfig) -> tuple[str, str] | None:
 
 def _sizes(task: TaskConfig) -> dict[str, tuple[str, int, int]]:
     return {key: (camera.kind, camera.height_px, camera.width_px) for key, camera in task.extracted_cameras.items()}
-
-
-def _tensor(values: NDArray[Any], device: str) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values))[None].to(device)

@@ -21,8 +21,8 @@ from training.classifier_loading import CALIBRATION, load_classifier
 from training.classifier_report import macro_f1, report, stage_changes, stage_scores
 from training.classifier_training import held_out_stages, stage_logits
 from training.dataset import load_steps
-from training.inference import StageEstimator
 from training.schema import ClassifierConfig
+from training.stage_estimator import StageEstimator
 from training.train_classifier import run
 
 

@@ -18,9 +18,10 @@ from ladle.task import load_task
 from training.checkpoint import EMA, open_checkpoint
 from training.dataset import load_steps
 from training.features import ActionCodec
-from training.inference import load_policy, make_batch
+from training.inference import load_policy
 from training.policy import DiffusionPolicy
 from training.schema import PolicyConfig
+from training.window_batch import make_batch
 from training.windows import validation_mask
 
 
