@@ -97,6 +97,25 @@ def bench_loop(
     typer.echo(json.dumps(found) if as_json else "\n".join(f"{name:26} {value}" for name, value in found.items()))
 
 
+@bench_app.command("quality")
+def bench_quality(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder of a scooping policy.")],
+    scenes: Annotated[int, typer.Option(min=1, help="How many unseen scenes.")] = 10,
+    first_scene: Annotated[int, typer.Option(help="Seed of the first evaluation scene.")] = 1000,
+    chunking: Annotated[str, typer.Option(help="What is compared: replace, ensemble or real_time.")] = "replace",
+    output: Annotated[Path, typer.Option(help="Where the scenes go; those that are there already are kept.")] = Path(
+        "quality_output"),
+    as_json: AsJson = False,
+) -> None:
+    """Time per task and jerk against the open-loop stop-and-go scheme, on the same scenes in the simulator."""
+    from app.benchmarks.quality import measure_quality, table
+    from real_world_deployment.chunking import chunking_from_text
+
+    found = measure_quality(checkpoint, output, scenes=scenes, first_scene=first_scene,
+                            chunking=chunking_from_text(chunking))
+    typer.echo(json.dumps(found) if as_json else table(found))
+
+
 @bench_app.command("kills")
 def bench_kills(
     kills: Annotated[int, typer.Option(min=1, help="How many runs to kill.")] = 200,

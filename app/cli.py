@@ -46,6 +46,7 @@ class ChunkingName(str, Enum):
     REPLACE = "replace"
     ENSEMBLE = "ensemble"
     REAL_TIME = "real_time"
+    STOP_AND_GO = "stop_and_go"
 
 
 class RobotName(str, Enum):
@@ -165,6 +166,8 @@ def up(
     speed: Annotated[float | None, typer.Option(help="Share of full speed; default 1, on a real robot 0.1.")] = None,
     hold_topic: Annotated[str, typer.Option(help="Joy topic of a button that must be held for the arm to move.")] = "",
     hold_button: Annotated[int, typer.Option(help="Index of that button.")] = 0,
+    chunking: Annotated[ChunkingName, typer.Option(
+        help="How a chunk meets the running one; all but replace need speed 1.")] = ChunkingName.REPLACE,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
     guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
     record: Annotated[Path | None, typer.Option(help="New folder that records the run, for ladle replay.")] = None,
@@ -176,7 +179,7 @@ def up(
 
     wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
     bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
-             driver_limits=driver_limits, hold_topic=hold_topic, hold_button=hold_button,
+             driver_limits=driver_limits, hold_topic=hold_topic, hold_button=hold_button, chunking=chunking.value,
              record="" if record is None else str(record.absolute()),
              **({} if speed is None else {"speed": speed}), **guidance_parameters(wish))
 
@@ -191,9 +194,13 @@ def evaluate(
     dataset: Annotated[Path | None, typer.Option(help="Episodes for the replay policy.")] = None,
     output: Annotated[Path, typer.Option(help="Where eval_log.json and the videos go.")] = Path("eval_output"),
     seed: Annotated[int, typer.Option(help="Seed of the policy's noise.")] = 0,
-    chunking: Annotated[ChunkingName, typer.Option(help="How a chunk meets the running one.")] = ChunkingName.REPLACE,
+    chunking: Annotated[ChunkingName, typer.Option(
+        help="How a chunk meets the running one; stop_and_go, with a rest between two, is a baseline."
+    )] = ChunkingName.REPLACE,
     latency: Annotated[float | None, typer.Option(
         min=0.0, help="Seconds from a decision to its chunk: 0.1, or 0 of Push-T.")] = None,
+    time_limit: Annotated[float | None, typer.Option(
+        min=1.0, help="Longest duration of a scene in simulated seconds: 25.")] = None,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
     target_masses: Annotated[str | None, typer.Option(help="Ask for each in turn, as 1.5,2.5,3.5.")] = None,
     guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
@@ -211,8 +218,9 @@ def evaluate(
         from app.evaluation import evaluate_masses
         from ladle.errors import ConfigError
 
-        if latency is not None or chunking is not ChunkingName.REPLACE:
-            raise ConfigError("--target-masses is measured as published; leave --latency and --chunking out")
+        if latency is not None or time_limit is not None or chunking is not ChunkingName.REPLACE:
+            raise ConfigError("--target-masses is measured as published; leave --latency, --time-limit and --chunking "
+                              "out")
 
         made = evaluate_masses(checkpoint, wishes, scenes=scenes or 10, first_scene=first_scene or 0,
                                controller=controller.value, output=output, seed=seed)
@@ -226,7 +234,8 @@ def evaluate(
         return
     found = run(checkpoint, scenes=scenes or 10, first_scene=first_scene or 0, controller=controller.value,
                 controls=controls, dataset=dataset, output=output, seed=seed, guidance=guidance,
-                chunking=chunking.value, latency_s=BringupSettings.latency_s if latency is None else latency)
+                chunking=chunking.value, latency_s=BringupSettings.latency_s if latency is None else latency,
+                time_limit_s=BringupSettings.time_limit_s if time_limit is None else time_limit)
     for name, evaluation in found.items():
         typer.echo(f"{name:<10} {sum(evaluation.successes)} of {len(evaluation.successes)} scenes; {output}")
 

@@ -53,6 +53,9 @@ def evaluate_by_task(checkpoint: Path, output: Path, *, device: str = "cpu", epi
         from app.evaluation_pusht import FIRST_SEED, PushtSettings, evaluate_pusht, one_line
         from app.pusht import RATE_HZ
 
+        if chunking == "stop_and_go":
+            raise DeploymentError("--chunking stop_and_go waits for an arm to rest, and Push-T has no arm; take "
+                                  "replace, ensemble or real_time")
         settings = PushtSettings(
             episodes=episodes or PushtSettings.episodes, first_seed=FIRST_SEED if first_seed is None else first_seed,
             seed=seed, device=device, sample_steps=sample_steps,

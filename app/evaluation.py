@@ -38,7 +38,7 @@ class Evaluation:
     Attributes:
         policy: checkpoint, blind, replay or hold.
         scenes: one mapping a scene, as the simulator judged it: seed, delivered, succeeded, mass_g, stage, reflex,
-            duration_s (simulation time), wall_s, trajectories, state, detail, jerk_rms_rad_s3.
+            duration_s and of it homing_s (simulation time), wall_s, trajectories, state, detail, jerk_rms_rad_s3.
         video: film of all scenes, None when none was asked for.
     """
 
@@ -68,13 +68,14 @@ def evaluate(
     dataset: Path | None = None, output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
     video: bool = True, home: bool = True, guidance: Guidance | None = None, keep: bool = False,
     chunking: str = BringupSettings.chunking, latency_s: float = BringupSettings.latency_s,
+    time_limit_s: float = BringupSettings.time_limit_s,
 ) -> dict[str, Evaluation]:
     """Run a checkpoint, and on request the controls, over evaluation scenes first_scene, first_scene + 1, ...
 
     guidance is the mass that the checkpoint, also the blind one, is asked for; a success is then within 0.75 g of it.
     With keep, a policy whose scenes were run to the end with the same settings before is not run again. latency_s is
     from a decision to its chunk, in simulation time; chunking, how the chunk then meets the running one, is for the
-    checkpoint and the blind.
+    checkpoint and the blind. time_limit_s is of a scene, in simulation time.
 
     Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, run/, logs/}; `ladle replay`
     reads run/.
@@ -93,6 +94,7 @@ def evaluate(
     base = BringupSettings(
         task=task, checkpoint=str(checkpoint.absolute()), controller=controller, lockstep=True, split="eval",
         seed0=first_scene, scenes=scenes, seed=seed, video=video, home=home, latency_s=latency_s,
+        time_limit_s=time_limit_s,
         episodes=str(dataset.absolute()) if dataset else "")
     found: dict[str, Evaluation] = {}
     for policy in ("checkpoint", "blind", "replay") if controls else ("checkpoint",):
@@ -206,7 +208,8 @@ def _write_log(path: Path, settings: BringupSettings, found: dict[str, Evaluatio
     content = {
         "checkpoint": settings.checkpoint, "controller": settings.controller, "split": settings.split,
         "first_scene": settings.seed0, "scenes": settings.scenes, "seed": settings.seed,
-        "latency_s": settings.latency_s, "chunking": settings.chunking, "home": settings.home, **more,
+        "latency_s": settings.latency_s, "chunking": settings.chunking, "home": settings.home,
+        "time_limit_s": settings.time_limit_s, **more,
         "policies": {name: evaluation.as_json() for name, evaluation in found.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -204,6 +204,12 @@ def starts_of(policy: Policy) -> NDArray[np.float64] | None:
     return policy.start_poses if isinstance(policy, DemonstratedPolicy) else None
 
 
+def action_steps_of(policy: Policy) -> int | None:
+    """How many targets of a chunk the policy means to be executed (Ta); None where it does not tell."""
+    told: int | None = getattr(policy, "n_action_steps", None)
+    return told
+
+
 def can_continue(policy: Policy) -> TypeGuard[ContinuingPolicy]:
     """Whether its next chunk can continue a running one; a policy elsewhere `continues` only if that one can."""
     return isinstance(policy, ContinuingPolicy) and bool(getattr(policy, "continues", True))

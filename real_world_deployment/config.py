@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Annotated
 
@@ -82,8 +83,9 @@ class DeploymentConfig:
         hold_to_run_s: the arm moves only while a button was seen pressed within so long; None asks for no button.
         latency_s: from the decision to the instant at which its chunk may be used. Simulations keep to it exactly.
         chunking: what becomes of the running chunk when the next one comes: replace; ensemble (the average of all that
-            speak of an instant); real_time (the policy samples the next one to continue it, see chunking.py).
-        replan_ticks: the policy is asked at every n-th tick of the task.
+            speak of an instant); real_time (the policy samples the next one to continue it, see chunking.py);
+            stop_and_go (a baseline: the next one is asked for when this one has been carried out and the arm rests).
+        replan_ticks: the policy is asked at every n-th tick of the task, but for stop_and_go.
         held_motion_s: how much of a chunk after the switch is kept, before the tail.
         tail_s: from the last kept way point to rest.
         switch_lead_s: from sending to the switch; must cover the transport to the controller and its clock offset.
@@ -144,6 +146,11 @@ class DeploymentConfig:
     limits: LimitShares = LimitShares()
     stream_period_s: Positive = 0.05
     stream_limits: LimitShares = LimitShares(position_margin_rad=0.01, velocity=0.95, acceleration=0.95, jerk=0.1)
+
+    @property
+    def followed_s(self) -> float:
+        """How much of a chunk after the switch is followed: held_motion_s, or all where the next waits for its end."""
+        return math.inf if self.chunking == "stop_and_go" else self.held_motion_s
 
 
 def in_lockstep(config: DeploymentConfig) -> DeploymentConfig:

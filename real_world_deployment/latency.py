@@ -58,7 +58,7 @@ def refuse_short_horizon(latency: LatencyMonitor, chunk: ActionChunk, decided_s:
                          period_s: float, n_action_steps: int | None) -> None:
     """A chunk must last until the next one has been thought of and has reached the controller.
 
-    Asked at d with latency L, a chunk is used until the switch to its successor, at d + max(replan, L) + L + lead.
+    Where chunks wait for rest, any horizon will do. Else: asked at d with latency L, a chunk is used until the switch to its successor, at d + max(replan, L) + L + lead.
 
     Args:
         chunk: an answer of this policy, to a window decided at decided_s.
@@ -68,6 +68,8 @@ def refuse_short_horizon(latency: LatencyMonitor, chunk: ActionChunk, decided_s:
     Raises:
         DeploymentError: the chunk ends before; the arm would come to rest between any two chunks.
     """
+    if config.chunking == "stop_and_go":
+        return
     slow_s, dt = latency.p95_s, period_s / config.speed
     needed_s = max(config.replan_ticks * dt, slow_s) + slow_s + config.switch_lead_s + config.tracking_delay_s
     # At a lower speed the chunk is carried out over a longer time.

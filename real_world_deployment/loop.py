@@ -54,7 +54,7 @@ class DeploymentLoop:
         """Raises DeploymentError for a task that cannot move an arm, KinematicsError for an unreachable home pose."""
         check_task(task, chain)
         self._config, self._period_s = config, task.period_s / config.speed
-        check_chunking(config)
+        check_chunking(config.chunking, config.speed)
         check_memory(policy.n_obs_steps, self._period_s, KEPT_S)
         self.observations = ObservationBuffer(task, chain) if observations is None else observations
         limits = limits_of(task, config.limits, chain, config.speed)
@@ -268,7 +268,7 @@ class DeploymentLoop:
         """Use what it has answered, ask it anew, and see whether it fails."""
         self._use_answer(now_s)
         if self.state is LoopState.RUNNING:
-            self.questions.put(now_s)
+            self.questions.put(now_s, at_rest=self._motion.is_at_rest(now_s))
             self._use_answer(now_s)
         trouble = self.questions.trouble or self.questions.silence(now_s)
         if trouble is not None and self.state is LoopState.RUNNING:

@@ -14,7 +14,7 @@ import time
 from typing import Any, cast
 
 from ladle.errors import LadleError, ObservationError
-from ladle.policy import ObservationWindow, Policy, can_continue, starts_of
+from ladle.policy import ObservationWindow, Policy, action_steps_of, can_continue, starts_of
 from ladle.script import set_up_logging
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingReader
@@ -42,7 +42,7 @@ def main() -> None:
             raise
         _say(link, ArrayMessage(READY, {
             "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
-            "n_action_steps": getattr(policy, "n_action_steps", None), "continues": can_continue(policy)},
+            "n_action_steps": action_steps_of(policy), "continues": can_continue(policy)},
             {} if (starts := starts_of(policy)) is None else {START_POSES: starts}))
         readers = dict[str, RingReader]()
         while data := _hear(link):

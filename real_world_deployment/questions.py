@@ -19,7 +19,7 @@ EARLY_S = 1e-6  # a tick this much before its time counts as on time
 
 
 class Questions:
-    """One question at a time, every `replan_ticks` ticks of the task; at the others the policy watches.
+    """One question at a time, every `replan_ticks` ticks of the task or at rest; at the other ticks the policy watches.
 
     Attributes:
         counts, run: what has happened, and the run's state, for reasons.
@@ -80,14 +80,18 @@ class Questions:
         """What was measured; not a number before."""
         return self._caller.latency.p95_s
 
-    def put(self, now_s: float) -> None:
-        """One tick of the task, if it is due: ask when it is time to, else let the policy watch."""
+    def put(self, now_s: float, *, at_rest: bool = True) -> None:
+        """One tick of the task, if it is due: ask when it is time to, else let the policy watch.
+
+        Args:
+            at_rest: whether the motion has ended; where chunks wait for that, every such tick is time to ask.
+        """
         if now_s < self.next_tick_s - EARLY_S:
             return
         self.next_tick_s += self._period_s
         if self.next_tick_s <= now_s - EARLY_S:
             self.next_tick_s = now_s + self._period_s  # ticks were missed: go on from here
-        is_due = self._ticks_to_question <= 0 and self._asked_s is None
+        is_due = self._asked_s is None and (at_rest if self._joiner.waits_for_rest else self._ticks_to_question <= 0)
         self._ticks_to_question -= 1
         window = self._window(now_s)
         if window is None:
@@ -113,7 +117,7 @@ class Questions:
             return None
         if chunk is None:
             return None
-        joined = self._joiner.joined(chunk, now_s - self._asked_s)
+        joined = self._joiner.joined(chunk, now_s - self._asked_s, now_s)
         self._asked_s, self._failures_in_a_row = None, 0
         if chunk.observation_time_s < self._not_before_s:
             return None  # of before the pause: the arm has come to rest since

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.policy import ActionChunk, ContinuingPolicy, ObservationWindow, Policy, RunningChunk, starts_of
+from ladle.policy import (
+    ActionChunk,
+    ContinuingPolicy,
+    ObservationWindow,
+    Policy,
+    RunningChunk,
+    action_steps_of,
+    starts_of,
+)
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.latency import LatencyMonitor
@@ -131,7 +139,7 @@ class RecordedPolicy:
     def __init__(self, policy: Policy, recorder: RunRecorder) -> None:
         self._policy, self._recorder = policy, recorder
         self.n_obs_steps, self.observation_keys = policy.n_obs_steps, policy.observation_keys
-        self.start_poses = starts_of(policy)
+        self.start_poses, self.n_action_steps = starts_of(policy), action_steps_of(policy)
 
     def reset(self, seed: int) -> None:
         """Forget the last episode."""

@@ -37,11 +37,11 @@ def homing_share(config: DeploymentConfig) -> float:
     return min(config.home_speed_share / config.speed, FASTEST_HOMING)
 
 
-def check_chunking(config: DeploymentConfig) -> None:
+def check_chunking(chunking: str, speed: float) -> None:
     """Raise DeploymentError for a way of joining chunks that would mix the policy's time with the machine's."""
-    if config.speed != 1.0 and config.chunking != "replace":
-        raise DeploymentError(f"chunking {config.chunking} looks at chunks in the policy's own time, which at speed "
-                              f"{config.speed:g} is not the machine's; use chunking replace, or speed 1")
+    if speed != 1.0 and chunking != "replace":
+        raise DeploymentError(f"chunking {chunking} looks at chunks in the policy's own time, which at speed "
+                              f"{speed:g} is not the machine's; use chunking replace, or speed 1")
 
 
 def check_memory(n_obs_steps: int, period_s: float, kept_s: float) -> None:

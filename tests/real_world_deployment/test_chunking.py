@@ -117,7 +117,7 @@ def test_the_longest_recent_delay_is_expected(delays: list[float], latency_s: fl
     """Of the last ten; never less than what is configured."""
     joiner = ChunkJoiner("real_time", SwayingPolicy(), load_task("scoop"), latency_s, 0.04)
     for delay in delays:
-        joiner.joined(chunk(0.0), delay)
+        joiner.joined(chunk(0.0), delay, delay)
     assert joiner.expected_delay_s == pytest.approx(max([latency_s, *delays[-10:]]) + 0.04)
 
 
@@ -137,7 +137,7 @@ def test_a_policy_that_cannot_continue_is_refused() -> None:
     with pytest.raises(DeploymentError, match="this one cannot; choose replace or ensemble"):
         ChunkJoiner("real_time", PlainPolicy(), load_task("scoop"), 0.1, 0.0)
     assert chunking_from_text("ensemble") == "ensemble"
-    with pytest.raises(DeploymentError, match="'rtc' is not one of replace, ensemble, real_time"):
+    with pytest.raises(DeploymentError, match="'rtc' is not one of replace, ensemble, real_time, stop_and_go"):
         chunking_from_text("rtc")
 
 

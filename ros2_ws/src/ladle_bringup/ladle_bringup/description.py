@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ladle.errors import DeploymentError
 from ladle.policy import Guidance
+from real_world_deployment.chunking import Chunking
 from real_world_deployment.config import REAL_ROBOT_SPEED
+from real_world_deployment.safety.speed import check_chunking
 
 ParameterValue = bool | int | float | str
 
@@ -51,7 +53,8 @@ class BringupSettings:
         home: whether the arm homes to the task's pose before the policy starts.
         lockstep: decisions and simulation in step, independent of the machine's speed; sim only.
         latency_s: from a decision to its chunk, in simulation time; lockstep only.
-        chunking: replace, ensemble or real_time: how a new chunk meets the running one.
+        chunking: replace, ensemble or real_time: how a new chunk meets the running one; or stop_and_go, a baseline in
+            which the arm rests between two. All but replace need speed 1.
         split: scenes from the "train" or the "eval" seeds; scenes of them from seed0 on; sim only.
         seed: of the policy's noise, together with the scene's seed.
         policy_threads: of the policy's network; said, so that results do not depend on the number of cores.
@@ -122,7 +125,7 @@ class BringupSettings:
         _one_of("setpoint_form", self.setpoint_form, ("array", "trajectory"))
         _one_of("robot", self.robot, ("sim", "franka"))
         _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold", "sway"))
-        _one_of("chunking", self.chunking, ("replace", "ensemble", "real_time"))
+        _one_of("chunking", self.chunking, get_args(Chunking))
         _one_of("arm_condition", self.arm_condition, ("", "sim", "franka", "none"))
         _one_of("frozen_camera_check", self.frozen_camera_check, ("", "on", "off"))
         _one_of("split", self.split, ("train", "eval"))
@@ -130,6 +133,7 @@ class BringupSettings:
         _one_of("jtc_distribution", self.jtc_distribution, ("", "humble", "jazzy", "kilted", "master"))
         if not (math.isnan(self.speed) or 0.0 < self.speed <= 1.0):
             raise DeploymentError(f"speed:={self.speed:g} is not in (0, 1]; 1 is full speed, 0.1 a tenth of it")
+        check_chunking(self.chunking, self.speed_share)
         if not 0.0 < self.pace <= 1.0:
             raise DeploymentError(f"pace:={self.pace:g} is not in (0, 1]; 1 is real time, 0.25 a quarter of it")
         if (self.pace != 1.0 or self.arm_recovers or self.motion_log) and (self.lockstep or self.robot != "sim"):

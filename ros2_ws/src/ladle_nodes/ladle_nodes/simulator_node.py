@@ -24,6 +24,7 @@ from ladle_nodes.motion_log import MotionLog
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.sensor_publisher import SensorPublisher
 from ladle_nodes.setpoint_sources import JtcSource, SetpointSource, TopicSource
+from real_world_deployment.loop_state import LoopState
 from simulation.judge import Judge
 from simulation.reflex_model import CYCLE_S
 from simulation.scene_sampling import SceneConfig, sample_scene
@@ -54,7 +55,8 @@ class SceneResult:
         duration_s: simulation time; wall_s: time that it took.
         trajectories: sent by the policy node; -1 outside lockstep, where nobody counts.
         state, detail: the policy node's last words.
-        jerk_rms_rad_s3: of the set-points while the arm moved, homing included.
+        homing_s: simulation time until the policy took over; all of it where it never did, None outside lockstep.
+        jerk_rms_rad_s3: of the set-points while the policy moved the arm; outside lockstep homing is included.
         setpoints_sha256: of all set-points; equal runs have equal ones.
     """
 
@@ -67,6 +69,7 @@ class SceneResult:
     stage: int
     reflex: str | None
     duration_s: float
+    homing_s: float | None
     wall_s: float
     trajectories: int
     state: str
@@ -115,12 +118,13 @@ class SimulatorNode:
             if self._video is not None:
                 self._video.restart()
             self._digest, self._jerk = hashlib.sha256(), JerkMeter()
+            self._homing_s: float | None = None
             begun_s = time.monotonic()
             result = self._in_lockstep(scene, start_ns) if self._lockstep else self._free_running(scene, start_ns)
             state, trajectories = result
             self._report(SceneResult(
                 index, scene.seed, scene.split, state.delivered, state.succeeded, round(state.mass_g, 3), state.stage,
-                state.reflex, round(state.time_s, 3), round(time.monotonic() - begun_s, 2), trajectories,
+                state.reflex, round(state.time_s, 3), self._homing_s, round(time.monotonic() - begun_s, 2), trajectories,
                 self._master.peer_state, self._master.peer_detail, round(self._jerk.rms_rad_s3, 3),
                 self._digest.hexdigest()))
         if self._lockstep:
@@ -142,6 +146,7 @@ class SimulatorNode:
         self._source.reset(start_ns, self._master.sent, state)
         self._master.reset(start_ns, cycles, scene.seed)
         stopped_s: float | None = None
+        has_begun = False
         while not state.delivered and state.time_s < self._time_limit_s:
             now_ns = start_ns + round(state.time_s * 1e9)
             setpoints = self._source.setpoints(now_ns, cycles, self._master.sent, state)
@@ -150,6 +155,9 @@ class SimulatorNode:
             now_ns = start_ns + round(state.time_s * 1e9)
             self._master.tick(now_ns, cycles, self._publish(samples, start_ns))
             self._film(samples)
+            if not has_begun:
+                has_begun = self._master.peer_state == LoopState.RUNNING.value
+                self._jerk, self._homing_s = JerkMeter(), round(state.time_s, 3)
             if state.reflex is not None or self._master.stopped:
                 stopped_s = state.time_s if stopped_s is None else stopped_s
                 if state.reflex is not None or state.time_s > stopped_s + AFTER_STOP_S:
