@@ -45,6 +45,16 @@ class ArmCondition:
             return Trouble(Alarm.ARM_REFLEX, f"the arm has stopped in mode {self.mode}{errors}")
         return None
 
+    @property
+    def is_commanded(self) -> bool:
+        """Whether a controller moves or holds the arm, also at rest.
+
+        A Franka is in mode move from the start of a control loop to its end. It is idle before, and after a stop that
+        its user has released: no error is reported then, and still it follows nothing before its recovery (franka_ros
+        issue 308).
+        """
+        return self.mode == MOVE
+
 
 class ArmWatch:
     """Remembers the newest report.
@@ -68,6 +78,12 @@ class ArmWatch:
     def blocked(self) -> Trouble | None:
         """What the arm itself reported last, however long ago."""
         return None if self._newest is None else self._newest.trouble()
+
+    def unready(self) -> str | None:
+        """Why no motion must begin though nothing is wrong: a command would be lost, or followed when it is old."""
+        if self._newest is None or self._newest.is_commanded:
+            return None
+        return f"no controller commands the arm, its mode is {self._newest.mode}"
 
     def trouble(self, now_s: float) -> Trouble | None:
         """What the arm reports, or that it has fallen silent, or that commands do not reach it."""

@@ -116,9 +116,11 @@ class DeploymentLoop:
         """Ask for a run: homing begins at the first tick at which nothing is in the way.
 
         Raises:
-            DeploymentError: a run is under way, or a fault is latched.
+            DeploymentError: a run is under way, a fault is latched, or there is no policy any more.
         """
         self._refuse_unless_over("starting another")
+        if (gone := self.questions.gone()) is not None:
+            raise DeploymentError(f"not started: {gone}")
         self._clear(seed)
         self.run.wish = Wish.RUN
 
@@ -210,6 +212,9 @@ class DeploymentLoop:
 
     def _begin(self, now_s: float) -> None:
         homes, goes_on = self._config.home or self.run.wish is Wish.HOME, self.run.wish is Wish.RUN
+        if goes_on and (gone := self.questions.gone()) is not None:
+            self._reactions.react(gone, now_s)
+            return
         denials = {denial.what: str(denial) for denial in self._gate.denials(now_s, takes_over=goes_on)}
         if self.button is not None and not self.button.is_held(now_s):
             denials["button"] = "hold the button to let the arm move"

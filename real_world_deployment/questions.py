@@ -64,6 +64,14 @@ class Questions:
         except PolicyGoneError as error:
             self._count_failure(error)
 
+    def gone(self) -> Trouble | None:
+        """Whether no answer will ever come: asked before a run, where nothing is counted."""
+        try:
+            self._caller.check()
+        except PolicyGoneError as error:
+            return _gone(error)
+        return None
+
     def silence(self, now_s: float) -> Trouble | None:
         """Whether the open question should have been answered by now."""
         if self._asked_s is None or now_s - self._asked_s <= self.silence_bound_s:
@@ -152,7 +160,11 @@ class Questions:
         self._failures_in_a_row += 1
         log.error("the policy failed: %s", error, exc_info=None if isinstance(error, LadleError) else error)
         if isinstance(error, PolicyGoneError):
-            self.trouble = Trouble(Alarm.POLICY_GONE, f"the policy is gone: {error}")
+            self.trouble = _gone(error)
         elif self._failures_in_a_row >= self._config.max_policy_failures:
             self.trouble = Trouble(Alarm.POLICY_FAILED,
                                    f"the policy failed {self._failures_in_a_row} times in a row: {error}")
+
+
+def _gone(error: PolicyGoneError) -> Trouble:
+    return Trouble(Alarm.POLICY_GONE, f"the policy is gone: {error}")

@@ -110,7 +110,9 @@ class StartGate:
     def _ready_arm(self, now_s: float) -> Denial | None:
         trouble = self._watchdogs.arm.trouble(now_s)
         if trouble is None:
-            return None
+            why = self._watchdogs.arm.unready()
+            return Denial("arm", why, "recover the arm from its error or stop, and activate the trajectory controller"
+                          ) if why else None
         return Denial("arm", trouble.reason, trouble.reaction.remedy.partition(", then")[0].partition("; it")[0])
 
     def _known_controller(self, now_s: float) -> Denial | None:

@@ -97,6 +97,39 @@ def test_other_ways_hand_nothing(task: TaskConfig, chain: KinematicChain, home_r
     bench.assert_no_reflex()
 
 
+@pytest.mark.parametrize(("told", "executed"), [(8, 8), (None, 15)])
+def test_stop_and_go_rests_between_two_chunks(task: TaskConfig, chain: KinematicChain, home_rad: Array, loop_bench,
+                                              told: int | None, executed: int) -> None:
+    """Asked only when the arm rests; the first target 0.5 s after the sending, the others as far apart as they are."""
+
+    class Counting(SwayingPolicy):
+        n_action_steps = told
+
+    policy = Counting()
+    bench = loop_bench.Bench(task, chain, policy, home_rad, DeploymentConfig(chunking="stop_and_go", latency_s=0.1))
+    at_questions: list[float] = []
+    ask = policy.predict
+
+    def predict(window: ObservationWindow) -> ActionChunk:
+        plan = bench.arm.plan
+        at_questions.append(0.0 if plan is None else float(np.abs(plan.sample(bench.arm.now_ms / 1000).dq_rad_s).max()))
+        return ask(window)
+
+    policy.predict = predict  # type: ignore[method-assign]
+    bench.loop.start(0)
+    bench.run(12.0)
+    assert len(policy.questions) >= 4
+    assert at_questions == [0.0] * len(at_questions)
+    config = in_lockstep(DeploymentConfig())
+    moved_s = 0.5 + 0.1 * (executed - 1) + config.tail_s
+    np.testing.assert_allclose(np.diff(policy.questions), 0.1 + moved_s, atol=0.11)  # latency, motion, the next tick
+    # The whole of it was carried out: down by what the executed targets say, in every cycle.
+    heights = chain.forward(np.concatenate([bench.arm.q_rad([at]) for at in policy.questions]))[:, 2]
+    np.testing.assert_allclose(np.diff(heights), -0.004 * executed, atol=0.001)
+    assert bench.loop.counts.refused == 0
+    bench.assert_no_reflex()
+
+
 def test_an_average_sways_less_than_a_replacement(task: TaskConfig, chain: KinematicChain, home_rad: Array,
                                                   loop_bench) -> None:
     """The chunks pull to the left and to the right in turn; their average goes nearly straight."""
@@ -144,6 +177,6 @@ def test_a_policy_that_cannot_continue_is_refused() -> None:
 def test_chunks_are_not_joined_across_two_times(task: TaskConfig, chain: KinematicChain, home_rad: Array,
                                                 loop_bench) -> None:
     """At a tenth of the speed the policy's time is not the machine's; only replacing needs to know nothing of that."""
-    for how in ("ensemble", "real_time"):
+    for how in ("ensemble", "real_time", "stop_and_go"):
         with pytest.raises(DeploymentError, match=r"speed 0\.1"):
             loop_bench.Bench(task, chain, SwayingPolicy(), home_rad, DeploymentConfig(chunking=how, speed=0.1))

@@ -437,5 +437,31 @@ def test_a_killed_policy_process_brings_the_loop_to_rest(task: TaskConfig, chain
         bench.run(3.0)
         assert bench.loop.is_at_rest(bench.arm.now_ms / 1000.0)
         bench.assert_no_reflex()
+        with pytest.raises(DeploymentError, match=r"not started: the policy is gone: .* killed by signal 9; restart"):
+            bench.loop.start(0)
+        assert bench.loop.state is LoopState.STOPPED
+        bench.loop.home()
+        bench.run(8.0)
+        assert (bench.loop.state, bench.loop.detail) == (LoopState.IDLE, "the arm is at home")
+    finally:
+        process.close()
+
+
+def test_a_run_that_waits_ends_with_its_policy(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started, and waiting for a camera, when the process is killed: STOPPED with the reason, and not IDLE for ever."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    process = ProcessCaller("process_policies:make", "echo")
+    try:
+        bench = Bench(task, chain, DownwardPolicy(), home_rad, process=process)
+        bench.has_camera = False
+        bench.loop.start(0)
+        bench.run(0.3)
+        assert bench.loop.state is LoopState.IDLE
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        bench.run(0.1)
+        assert (bench.loop.state, bench.loop.run.alarm) == (LoopState.STOPPED, Alarm.POLICY_GONE)
+        assert bench.arm.messages == []
     finally:
         process.close()

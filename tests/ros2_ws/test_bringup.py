@@ -133,6 +133,8 @@ def test_the_transport_profile_carries_images() -> None:
         ({"latency_s": "soon"}, "latency_s:=soon is not a float"),
         ({"speed": "1.5"}, "speed:=1.5 is not in"),
         ({"speed": "0"}, "speed:=0 is not in"),
+        ({"chunking": "real_time", "speed": "0.5"}, "chunking real_time .* speed 0.5 .* use chunking replace, or speed 1"),
+        ({"chunking": "ensemble", "robot": "franka"}, "speed 0.1 is not the machine's; use chunking replace, or speed 1"),
         ({"hold_button": "-1"}, "hold_button:=-1"),
         ({"home": "maybe"}, "home:=maybe is not a bool"),
         ({"checkpint": "x"}, "unknown argument 'checkpint'"),

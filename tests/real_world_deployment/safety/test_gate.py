@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from ladle.kinematics import KinematicChain
 from ladle.robot_description import panda_urdf
 from ladle.task import TaskConfig
+from real_world_deployment.arm_condition import ArmCondition
 from real_world_deployment.config import DeploymentConfig, WatchdogBounds
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.safety.clock_watch import ClockWatch
@@ -66,6 +67,18 @@ def test_old_future_and_missing_samples_are_denied(task: TaskConfig, chain: Kine
     assert "joints: newest sample is 1.000 s old" in denied(gate(task, chain, home_rad, joints_at_s=NOW_S - 1.0))
     assert "in the future" in denied(gate(task, chain, home_rad, joints_at_s=NOW_S + 0.5))
     assert "camera_1: nothing received yet" in denied(gate(task, chain, home_rad, cameras=False))
+
+
+@pytest.mark.parametrize(("mode", "is_denied"), [("move", False), ("idle", True), ("other", True), ("reflex", True)])
+def test_an_arm_that_no_controller_commands_is_not_moved(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                                         mode: str, *, is_denied: bool) -> None:
+    """Idle as after a released stop: no error is reported, and still nothing would be followed; homing waits too."""
+    asked = gate(task, chain, home_rad)
+    asked._watchdogs.arm.see(ArmCondition(mode, (), 1.0, NOW_S))
+    for takes_over in (True, False):
+        denials = asked.denials(NOW_S, takes_over=takes_over)
+        assert [denial.what for denial in denials] == ["arm"] * is_denied
+        assert all(mode in denial.why and denial.remedy for denial in denials)
 
 
 def test_every_reason_is_told_at_once(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
