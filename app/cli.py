@@ -158,7 +158,8 @@ def train(context: typer.Context) -> None:
 
 @app.command()
 def up(
-    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder of the policy.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder of the policy.")] = None,
+    remote_policy: Annotated[bool, typer.Option(help="Ask a policy that `ladle serve` runs elsewhere.")] = False,
     task: Task = "scoop",
     controller: Annotated[ControllerName, typer.Option(help="How motion reaches the arm.")] = ControllerName.JTC,
     robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
@@ -173,11 +174,19 @@ def up(
     record: Annotated[Path | None, typer.Option(help="New folder that records the run, for ladle replay.")] = None,
 ) -> None:
     """Start the nodes of the deployment, as `ros2 launch ladle_bringup deploy.launch.py` does."""
-    from app.mass_options import mass_wish
     from app.up import bring_up
+    from ladle.errors import ConfigError
     from ladle_bringup.description import guidance_parameters
 
-    wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
+    if (checkpoint is None) != remote_policy:
+        raise ConfigError("a run needs a policy: either --checkpoint FOLDER or --remote-policy")
+    wish = None
+    if checkpoint is not None:
+        from app.mass_options import mass_wish
+
+        wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
+    elif target_mass_g is not None or guidance_weight is not None:
+        raise ConfigError("--target-mass-g and --guidance-weight belong where the policy runs: to `ladle serve`")
     bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
              driver_limits=driver_limits, hold_topic=hold_topic, hold_button=hold_button, chunking=chunking.value,
              record="" if record is None else str(record.absolute()),

@@ -41,6 +41,25 @@ def measure_delay(
 
 
 @run_app.command()
+def serve(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder of the policy.")],
+    task: Annotated[str, typer.Option(help="Task name or path of a task file.")] = "scoop",
+    robot: Annotated[str, typer.Option(help="sim or franka: whose network settings to take.")] = "sim",
+    threads: Annotated[int, typer.Option(min=1, help="Of the policy's network.")] = 1,
+    target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
+    guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
+) -> None:
+    """Run a policy here for a run elsewhere: `ladle up --remote-policy`, with the same ROS_DOMAIN_ID."""
+    from app.mass_options import mass_wish
+    from app.serve import serve as become_server
+    from ladle_bringup.description import BringupSettings, guidance_parameters
+
+    wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
+    become_server(BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), robot=robot,
+                                  policy_threads=threads, **guidance_parameters(wish)))
+
+
+@run_app.command()
 def control(
     word: Annotated[str, typer.Argument(help="start, stop, home, resume or clear_fault; none serves the keys.")] = "",
     robot: Annotated[str, typer.Option(help="sim or franka: whose network settings to take.")] = "sim",

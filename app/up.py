@@ -110,13 +110,14 @@ def command(node: NodeDescription) -> list[str]:
     return [sys.executable, "-m", node.module, "--ros-args", "-r", f"__node:={node.name}", *given]
 
 
-def bring_up(*, task: str, checkpoint: Path, controller: str, robot: str, **more: ParameterValue) -> None:
-    """Start the nodes and stay until the run ends or Ctrl-C.
+def bring_up(*, task: str, checkpoint: Path | None, controller: str, robot: str, **more: ParameterValue) -> None:
+    """Start the nodes and stay until the run ends or Ctrl-C; without a checkpoint the policy is served elsewhere.
 
     Raises:
         DeploymentError: the settings do not fit together, or a node ended with an error.
     """
-    run(BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), controller=controller, robot=robot,
+    policy = ("remote", "") if checkpoint is None else ("checkpoint", str(checkpoint.absolute()))
+    run(BringupSettings(task=task, policy=policy[0], checkpoint=policy[1], controller=controller, robot=robot,
                         **more))  # pyright: ignore[reportArgumentType]
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 from ladle.errors import LadleError, ObservationError
@@ -36,17 +37,14 @@ def main() -> None:
         try:
             policy = make(factory, text)
         except Exception as error:
-            _say(link, _failure(FAILED, error, 0))
+            _say(link, failure(ASK, error, 0))
             if isinstance(error, LadleError):
                 return
             raise
-        _say(link, ArrayMessage(READY, {
-            "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
-            "n_action_steps": action_steps_of(policy), "continues": can_continue(policy)},
-            {} if (starts := starts_of(policy)) is None else {START_POSES: starts}))
+        _say(link, introduction(policy))
         readers = dict[str, RingReader]()
         while data := _hear(link):
-            answer = _answer(policy, ArrayMessage.from_bytes(data), readers)
+            answer = reply(policy, ArrayMessage.from_bytes(data), lambda message: _window(message, readers))
             if answer is not None:
                 _say(link, answer)
 
@@ -57,21 +55,31 @@ def make(factory: str, text: str) -> Policy:
     return cast(Policy, getattr(importlib.import_module(module), function)(text))
 
 
-def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader]) -> ArrayMessage | None:
+def introduction(policy: Policy) -> ArrayMessage:
+    """What a run must know of its policy before it asks."""
+    return ArrayMessage(READY, {
+        "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
+        "n_action_steps": action_steps_of(policy), "continues": can_continue(policy)},
+        {} if (starts := starts_of(policy)) is None else {START_POSES: starts})
+
+
+def reply(policy: Policy, message: ArrayMessage,
+          window_of: Callable[[ArrayMessage], ObservationWindow]) -> ArrayMessage | None:
+    """What is to be said to a message of a run; None for nothing. Whatever the policy raises is said too."""
     if message.kind == RESET:
         policy.reset(message.values["seed"])
         return None
     number = message.values["number"]
     begun_s = time.monotonic()
     try:
-        window = _window(message, readers)
+        window = window_of(message)
         if message.kind == ASK:
             chunk = answer_to(policy, window, to_running(message))
             return chunk_message(CHUNK, chunk, number=number, inference_s=time.monotonic() - begun_s)
         if isinstance(policy, WatchingPolicy):
             policy.observe(window)
     except Exception as error:  # whatever a policy raises is raised where the answer is fetched
-        return _failure(FAILED if message.kind == ASK else WATCH_FAILED, error, number)
+        return failure(message.kind, error, number)
     return None
 
 
@@ -89,10 +97,11 @@ def _window(message: ArrayMessage, readers: dict[str, RingReader]) -> Observatio
     return to_window(message, record.arrays)
 
 
-def _failure(kind: str, error: Exception, number: int) -> ArrayMessage:
+def failure(question: str, error: Exception, number: int) -> ArrayMessage:
+    """An error as the answer to a question of a kind: ASK or OBSERVE."""
     values: dict[str, Any] = {"number": number, "text": str(error), "type": type(error).__name__,
                               "is_users": isinstance(error, LadleError)}
-    return ArrayMessage(kind, values)
+    return ArrayMessage(FAILED if question == ASK else WATCH_FAILED, values)
 
 
 def _hear(link: socket.socket) -> bytes:

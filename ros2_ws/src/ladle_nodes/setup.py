@@ -25,6 +25,7 @@ setup(
             "policy_node = ladle_nodes.policy_node:main",
             "ruckig_node = ladle_nodes.ruckig_node:main",
             "ring_node = ladle_nodes.ring_node:main",
+            "policy_server = ladle_nodes.policy_server:main",
         ],
     },
 )

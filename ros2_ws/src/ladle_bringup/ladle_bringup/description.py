@@ -25,6 +25,7 @@ ParameterValue = bool | int | float | str
 JTC_TOPIC = "/joint_trajectory_controller/joint_trajectory"
 PLAN_TOPIC = "/ladle/plan"
 SETPOINT_TOPIC = "/forward_position_controller/commands"
+POLICIES = ("checkpoint", "blind", "replay", "hold", "sway", "remote")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class BringupSettings:
         task: name or path of a task file.
         checkpoint: folder of the policy, for policy:=checkpoint and policy:=blind.
         policy: checkpoint, blind (the checkpoint on black images), replay (a recorded episode, see episodes),
-            hold (stays where it is, to try out the wiring) or sway (circles without end, to try out stops and faults).
+            hold (stays where it is, to try out the wiring), sway (circles without end, to try out stops and faults) or
+            remote (served by `ladle serve`, on this or another machine, and asked through topics).
         episodes: folder of episodes for policy:=replay.
         episode: number of the episode that is replayed; -1 takes the first.
         controller: jtc or ruckig.
@@ -124,7 +126,7 @@ class BringupSettings:
         _one_of("controller", self.controller, ("jtc", "ruckig"))
         _one_of("setpoint_form", self.setpoint_form, ("array", "trajectory"))
         _one_of("robot", self.robot, ("sim", "franka"))
-        _one_of("policy", self.policy, ("checkpoint", "blind", "replay", "hold", "sway"))
+        _one_of("policy", self.policy, POLICIES)
         _one_of("chunking", self.chunking, get_args(Chunking))
         _one_of("arm_condition", self.arm_condition, ("", "sim", "franka", "none"))
         _one_of("frozen_camera_check", self.frozen_camera_check, ("", "on", "off"))
@@ -154,6 +156,8 @@ class BringupSettings:
             raise DeploymentError("policy:=replay needs episodes:=<folder of episodes>")
         if self.policy in ("checkpoint", "blind") and not self.checkpoint:
             raise DeploymentError(f"policy:={self.policy} needs checkpoint:=<folder of a checkpoint>")
+        if self.policy == "remote" and self.checkpoint:
+            raise DeploymentError(f"policy:=remote is served elsewhere; leave checkpoint:={self.checkpoint} out")
         guidance = Guidance.from_parameters(self.target_mass_g, self.guidance_weight)
         if guidance is not None and self.policy not in ("checkpoint", "blind"):
             raise DeploymentError(f"policy:={self.policy} cannot be asked for {guidance.target_mass_g:g} g; leave "
@@ -297,18 +301,29 @@ def _ruckig_node(s: BringupSettings) -> NodeDescription:
     })
 
 
+def policy_server(settings: BringupSettings) -> NodeDescription:
+    """The node that serves the settings' policy to a run with policy:=remote."""
+    return NodeDescription("ladle_nodes", "policy_server", "ladle_policy_server", _recipe(settings))
+
+
+def _recipe(s: BringupSettings) -> dict[str, ParameterValue]:
+    """What a policy is made from."""
+    return {
+        "task": s.task, "policy": s.policy, "checkpoint": s.checkpoint, "episodes": s.episodes, "episode": s.episode,
+        "policy_threads": s.policy_threads,
+        # Unset where no mass is asked for: not a number is no value that every tool can pass on.
+        **guidance_parameters(Guidance.from_parameters(s.target_mass_g, s.guidance_weight)),
+    }
+
+
 def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
-        "use_sim_time": s.robot == "sim", "pace": s.pace, "task": s.task, "checkpoint": s.checkpoint,
-        "policy": s.policy,
-        "episodes": s.episodes, "episode": s.episode, "home": s.home, "record": s.record,
+        **_recipe(s), "use_sim_time": s.robot == "sim", "pace": s.pace, "home": s.home, "record": s.record,
         "real_robot": s.robot != "sim", "autostart": s.autostart, "arm_condition": s.arm_reporter,
         "frozen_camera_check": s.frozen_camera_check == "on" or (s.robot != "sim" and s.frozen_camera_check != "off"),
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
-        "seed": s.seed, "policy_threads": s.policy_threads, "lockstep": s.lockstep,
+        "seed": s.seed, "lockstep": s.lockstep,
         "latency_s": s.latency_s, "chunking": s.chunking, "jtc_distribution": s.jtc_distribution,
         "check_controller": s.controller == "jtc",
         "trajectory_topic": JTC_TOPIC if s.controller == "jtc" else PLAN_TOPIC,
-        # Unset where no mass is asked for: not a number is no value that every tool can pass on.
-        **guidance_parameters(Guidance.from_parameters(s.target_mass_g, s.guidance_weight)),
     })

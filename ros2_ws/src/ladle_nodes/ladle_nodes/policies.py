@@ -105,7 +105,7 @@ class PolicyRecipe:
     """All that a policy is made from, as plain values: for the process that it runs in, and for a run's recording.
 
     Attributes:
-        kind: checkpoint, blind, replay, hold or sway.
+        kind: checkpoint, blind, replay, hold or sway; or remote, one that another process serves on topics.
         task: name or path of the task file.
         checkpoint, episodes, episode, threads: as in the run's description.
         guidance: the mass to ask for.
@@ -159,8 +159,16 @@ def make_policy(kind: str, task: TaskConfig, checkpoint: str, episodes: str, epi
         "replay": lambda: _replay(Path(episodes), episode, task),
         "hold": lambda: HoldPolicy(_color_cameras(task), task.period_s),
         "sway": lambda: SwayPolicy(_color_cameras(task), task.period_s),
+        "remote": _remote,
     }
     return makers[kind]()
+
+
+def _remote() -> Policy:
+    # Only this policy needs a node of its own.
+    from ladle_nodes.remote_policy import RemotePolicy
+
+    return RemotePolicy()
 
 
 def _color_cameras(task: TaskConfig) -> tuple[str, ...]:
