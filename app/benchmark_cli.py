@@ -103,6 +103,7 @@ def bench_quality(
     scenes: Annotated[int, typer.Option(min=1, help="How many unseen scenes.")] = 10,
     first_scene: Annotated[int, typer.Option(help="Seed of the first evaluation scene.")] = 1000,
     chunking: Annotated[str, typer.Option(help="What is compared: replace, ensemble or real_time.")] = "replace",
+    baseline_speed: Annotated[float, typer.Option(help="Of stop-and-go, in (0, 1]: 0.5 is 5 Hz of a 10 Hz task.")] = 1,
     output: Annotated[Path, typer.Option(help="Where the scenes go; those that are there already are kept.")] = Path(
         "quality_output"),
     as_json: AsJson = False,
@@ -112,7 +113,7 @@ def bench_quality(
     from real_world_deployment.chunking import chunking_from_text
 
     found = measure_quality(checkpoint, output, scenes=scenes, first_scene=first_scene,
-                            chunking=chunking_from_text(chunking))
+                            chunking=chunking_from_text(chunking), baseline_speed=baseline_speed)
     typer.echo(json.dumps(found) if as_json else table(found))
 
 

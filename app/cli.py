@@ -168,7 +168,7 @@ def up(
     hold_topic: Annotated[str, typer.Option(help="Joy topic of a button that must be held for the arm to move.")] = "",
     hold_button: Annotated[int, typer.Option(help="Index of that button.")] = 0,
     chunking: Annotated[ChunkingName, typer.Option(
-        help="How a chunk meets the running one; all but replace need speed 1.")] = ChunkingName.REPLACE,
+        help="How a chunk meets the running one; ensemble and real_time need speed 1.")] = ChunkingName.REPLACE,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
     guidance_weight: Annotated[float | None, typer.Option(help="How hard to ask: 1, the default, as learnt.")] = None,
     record: Annotated[Path | None, typer.Option(help="New folder that records the run, for ladle replay.")] = None,
@@ -208,6 +208,7 @@ def evaluate(
     )] = ChunkingName.REPLACE,
     latency: Annotated[float | None, typer.Option(
         min=0.0, help="Seconds from a decision to its chunk: 0.1, or 0 of Push-T.")] = None,
+    speed: Annotated[float, typer.Option(help="Share of full speed, in (0, 1].")] = 1.0,
     time_limit: Annotated[float | None, typer.Option(
         min=1.0, help="Longest duration of a scene in simulated seconds: 25.")] = None,
     target_mass_g: Annotated[float | None, typer.Option(help="Final mass to ask the policy for, in grams.")] = None,
@@ -227,9 +228,9 @@ def evaluate(
         from app.evaluation import evaluate_masses
         from ladle.errors import ConfigError
 
-        if latency is not None or time_limit is not None or chunking is not ChunkingName.REPLACE:
-            raise ConfigError("--target-masses is measured as published; leave --latency, --time-limit and --chunking "
-                              "out")
+        if latency is not None or time_limit is not None or speed != 1.0 or chunking is not ChunkingName.REPLACE:
+            raise ConfigError("--target-masses is measured as published; leave --latency, --speed, --time-limit and "
+                              "--chunking out")
 
         made = evaluate_masses(checkpoint, wishes, scenes=scenes or 10, first_scene=first_scene or 0,
                                controller=controller.value, output=output, seed=seed)
@@ -237,14 +238,17 @@ def evaluate(
         return
     if open_checkpoint(checkpoint, "policy").task.name == PUSHT:
         from app.eval_script import evaluate_by_task
+        from ladle.errors import ConfigError
 
+        if speed != 1.0 or time_limit is not None:
+            raise ConfigError("--speed and --time-limit are of an arm's run, and Push-T has no arm; leave them out")
         typer.echo(evaluate_by_task(checkpoint, output, episodes=scenes, first_seed=first_scene, seed=seed,
                                     chunking=chunking_from_text(chunking.value), latency_s=latency))
         return
     found = run(checkpoint, scenes=scenes or 10, first_scene=first_scene or 0, controller=controller.value,
                 controls=controls, dataset=dataset, output=output, seed=seed, guidance=guidance,
                 chunking=chunking.value, latency_s=BringupSettings.latency_s if latency is None else latency,
-                time_limit_s=BringupSettings.time_limit_s if time_limit is None else time_limit)
+                speed=speed, time_limit_s=BringupSettings.time_limit_s if time_limit is None else time_limit)
     for name, evaluation in found.items():
         typer.echo(f"{name:<10} {sum(evaluation.successes)} of {len(evaluation.successes)} scenes; {output}")
 

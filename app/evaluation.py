@@ -68,14 +68,15 @@ def evaluate(
     dataset: Path | None = None, output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
     video: bool = True, home: bool = True, guidance: Guidance | None = None, keep: bool = False,
     chunking: str = BringupSettings.chunking, latency_s: float = BringupSettings.latency_s,
-    time_limit_s: float = BringupSettings.time_limit_s,
+    time_limit_s: float = BringupSettings.time_limit_s, speed: float = 1.0,
 ) -> dict[str, Evaluation]:
     """Run a checkpoint, and on request the controls, over evaluation scenes first_scene, first_scene + 1, ...
 
     guidance is the mass that the checkpoint, also the blind one, is asked for; a success is then within 0.75 g of it.
     With keep, a policy whose scenes were run to the end with the same settings before is not run again. latency_s is
     from a decision to its chunk, in simulation time; chunking, how the chunk then meets the running one, is for the
-    checkpoint and the blind. time_limit_s is of a scene, in simulation time.
+    checkpoint and the blind. time_limit_s is of a scene, in simulation time;
+    speed is the share of the policy's own.
 
     Writes output/eval_log.json and per policy output/<policy>/{scenes.jsonl, scenes.mp4, run/, logs/}; `ladle replay`
     reads run/.
@@ -94,7 +95,7 @@ def evaluate(
     base = BringupSettings(
         task=task, checkpoint=str(checkpoint.absolute()), controller=controller, lockstep=True, split="eval",
         seed0=first_scene, scenes=scenes, seed=seed, video=video, home=home, latency_s=latency_s,
-        time_limit_s=time_limit_s,
+        time_limit_s=time_limit_s, speed=speed,
         episodes=str(dataset.absolute()) if dataset else "")
     found: dict[str, Evaluation] = {}
     for policy in ("checkpoint", "blind", "replay") if controls else ("checkpoint",):
@@ -209,7 +210,7 @@ def _write_log(path: Path, settings: BringupSettings, found: dict[str, Evaluatio
         "checkpoint": settings.checkpoint, "controller": settings.controller, "split": settings.split,
         "first_scene": settings.seed0, "scenes": settings.scenes, "seed": settings.seed,
         "latency_s": settings.latency_s, "chunking": settings.chunking, "home": settings.home,
-        "time_limit_s": settings.time_limit_s, **more,
+        "speed": settings.speed_share, "time_limit_s": settings.time_limit_s, **more,
         "policies": {name: evaluation.as_json() for name, evaluation in found.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from ladle.errors import DeploymentError, MotionError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
 from ladle.task import TaskConfig
+from real_world_deployment.chunking import REST_S, rested
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
@@ -45,7 +48,7 @@ class ArmMotion:
         self._receding = RecedingPlan(limits, config, controller.follow)
         self._homing = Homing(chain, task.home, limits, homing_share(config))
         self.home_rad = self._homing.home_rad
-        self._splicer = Splicer(chain, limits, stretched_config(config), followed[0].name, followed[0].kind,
+        self._splicer = Splicer(chain, limits, _splicing(config), followed[0].name, followed[0].kind,
                                 self.home_rad, task.period_s / config.speed)
         self.counts = LoopCounts()
 
@@ -95,6 +98,8 @@ class ArmMotion:
         """
         assert self.plan is not None
         slow = stretched_chunk(chunk, self._config.speed * caution_speed)
+        if self._config.chunking == "stop_and_go":
+            slow = rested(slow, REST_S)
         self._send(self._splicer.join(slow, self.plan, now_s), now_s)
 
     def rest(self, now_s: float) -> None:
@@ -119,6 +124,14 @@ class ArmMotion:
         self._receding.follow(splice, now_s)
         self.counts.sent += 1
         self.counts.slowed += int(splice.slowed)
+
+
+def _splicing(config: DeploymentConfig) -> DeploymentConfig:
+    """In the machine's time; where the next chunk waits for the end of this one, all of it is followed, rest included."""
+    stretched = stretched_config(config)
+    if config.chunking != "stop_and_go":
+        return stretched
+    return replace(stretched, held_motion_s=math.inf, tail_s=config.tail_s - REST_S)
 
 
 def check_task(task: TaskConfig, chain: KinematicChain) -> None:

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from ladle.chunks import covered, ensembled
 from ladle.errors import DeploymentError
 from ladle.policy import ActionChunk, Policy, RunningChunk, action_steps_of, can_continue
@@ -16,6 +18,8 @@ Chunking = Literal["replace", "ensemble", "real_time", "stop_and_go"]
 REMEMBERED_DELAYS = 10  # the largest of so many is expected next (Black et al. 2025, algorithm 1)
 REMEMBERED_CHUNKS = 8   # more than overlap anywhere
 LEAD_IN_S = 0.5          # of stop_and_go, from the sending of a chunk to its first target
+REST_S = 0.4              # how long the last target is held; of the tail that every plan has the rest follows
+REST_SPACING_S = 0.1
 
 
 def chunking_from_text(text: str) -> Chunking:
@@ -31,9 +35,9 @@ class ChunkJoiner:
 
     replace: the new chunk as it is. ensemble: each of its targets averaged with the older chunks' for the same instant.
     real_time: the policy is handed the running chunk and continues it.
-    stop_and_go: the open-loop baseline that these are measured against. The policy is asked only when the arm rests; the
-    targets that it means to be executed (n_action_steps; all where it does not tell) follow LEAD_IN_S after they were
-    sent, as far apart as they are, and the arm comes to rest at the last.
+    stop_and_go: the open-loop baseline that these are measured against. The policy is asked only when the arm rests;
+    the targets that it means to be executed (n_action_steps; all where it does not tell) follow LEAD_IN_S after they
+    were sent, as far apart as they are, and the arm comes to rest at the last, within the time of any plan's tail.
     """
 
     def __init__(self, how: Chunking, policy: Policy, task: TaskConfig, latency_s: float, committed_s: float) -> None:
@@ -91,7 +95,18 @@ class ChunkJoiner:
 
 
 def led_in(chunk: ActionChunk, n_targets: int | None, now_s: float) -> ActionChunk:
-    """The first n_targets (None: all) as far apart as they are, the first of them LEAD_IN_S from now."""
-    times_s = chunk.times_s[:n_targets]
+    """The first n_targets (None: all) as far apart as they are, the first of them LEAD_IN_S from now.
+
+    Its time counts from there, so that a lower speed draws the targets apart and leaves the lead-in.
+    """
+    times_s, first_s = chunk.times_s[:n_targets], now_s + LEAD_IN_S
     parts = {name: part[:n_targets] for name, part in chunk.parts.items()}
-    return replace(chunk, times_s=times_s - times_s[0] + now_s + LEAD_IN_S, parts=parts)
+    return replace(chunk, observation_time_s=first_s, times_s=times_s - times_s[0] + first_s, parts=parts)
+
+
+def rested(chunk: ActionChunk, rest_s: float) -> ActionChunk:
+    """The chunk with its last target held for so long: a motion that comes to rest there, and does not glide beyond."""
+    n = round(rest_s / REST_SPACING_S)
+    more_s = chunk.times_s[-1] + REST_SPACING_S * np.arange(1, n + 1, dtype=np.float64)
+    parts = {name: np.concatenate([part, np.repeat(part[-1:], n, axis=0)]) for name, part in chunk.parts.items()}
+    return replace(chunk, times_s=np.concatenate([chunk.times_s, more_s]), parts=parts)

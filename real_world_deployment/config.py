@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Annotated
 
@@ -146,11 +145,6 @@ class DeploymentConfig:
     limits: LimitShares = LimitShares()
     stream_period_s: Positive = 0.05
     stream_limits: LimitShares = LimitShares(position_margin_rad=0.01, velocity=0.95, acceleration=0.95, jerk=0.1)
-
-    @property
-    def followed_s(self) -> float:
-        """How much of a chunk after the switch is followed: held_motion_s, or all where the next waits for its end."""
-        return math.inf if self.chunking == "stop_and_go" else self.held_motion_s
 
 
 def in_lockstep(config: DeploymentConfig) -> DeploymentConfig:

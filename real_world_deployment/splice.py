@@ -77,7 +77,7 @@ class Splicer:
         """
         start = self._switch(running, now_s)
         times = chunk.times_s - self._config.tracking_delay_s
-        kept = np.flatnonzero((times > start.time_s) & (times <= start.time_s + self._config.followed_s))
+        kept = np.flatnonzero((times > start.time_s) & (times <= start.time_s + self._config.held_motion_s))
         if len(kept) == 0:
             raise MotionError(f"the chunk's targets end at {times[-1]:.3f} s, but the arm is committed until "
                               f"{start.time_s:.3f} s; the policy is slower than its horizon")

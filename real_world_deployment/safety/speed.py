@@ -39,7 +39,7 @@ def homing_share(config: DeploymentConfig) -> float:
 
 def check_chunking(chunking: str, speed: float) -> None:
     """Raise DeploymentError for a way of joining chunks that would mix the policy's time with the machine's."""
-    if speed != 1.0 and chunking != "replace":
+    if speed != 1.0 and chunking in ("ensemble", "real_time"):
         raise DeploymentError(f"chunking {chunking} looks at chunks in the policy's own time, which at speed "
                               f"{speed:g} is not the machine's; use chunking replace, or speed 1")
 

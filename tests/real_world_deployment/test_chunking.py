@@ -97,35 +97,40 @@ def test_other_ways_hand_nothing(task: TaskConfig, chain: KinematicChain, home_r
     bench.assert_no_reflex()
 
 
-@pytest.mark.parametrize(("told", "executed"), [(8, 8), (None, 15)])
+class SinkingPolicy(SwayingPolicy):
+    """Goes down by a millimetre a target, and tells how many targets are to be executed."""
+
+    def __init__(self, n_action_steps: int | None) -> None:
+        super().__init__()
+        self.n_action_steps = n_action_steps
+
+    def predict(self, window: ObservationWindow) -> ActionChunk:
+        self.questions.append(window.decision_time_s)
+        target = np.tile(window.streams["eef"][-1], (15, 1))
+        target[:, 2] -= 0.001 * np.arange(1, 16)
+        return ActionChunk(window.time_s, window.time_s + 0.1 * np.arange(1, 16), {"pose": target})
+
+
+@pytest.mark.parametrize(("told", "executed", "speed"), [(8, 8, 1.0), (None, 15, 1.0), (8, 8, 0.5)])
 def test_stop_and_go_rests_between_two_chunks(task: TaskConfig, chain: KinematicChain, home_rad: Array, loop_bench,
-                                              told: int | None, executed: int) -> None:
-    """Asked only when the arm rests; the first target 0.5 s after the sending, the others as far apart as they are."""
-
-    class Counting(SwayingPolicy):
-        n_action_steps = told
-
-    policy = Counting()
-    bench = loop_bench.Bench(task, chain, policy, home_rad, DeploymentConfig(chunking="stop_and_go", latency_s=0.1))
-    at_questions: list[float] = []
-    ask = policy.predict
-
-    def predict(window: ObservationWindow) -> ActionChunk:
-        plan = bench.arm.plan
-        at_questions.append(0.0 if plan is None else float(np.abs(plan.sample(bench.arm.now_ms / 1000).dq_rad_s).max()))
-        return ask(window)
-
-    policy.predict = predict  # type: ignore[method-assign]
+                                              told: int | None, executed: int, speed: float) -> None:
+    """Asked only at rest; the first target 0.5 s after the sending, the others as far apart as they are at that speed,
+    and the whole of what is meant to be executed is carried out."""
+    policy = SinkingPolicy(told)
+    config = DeploymentConfig(chunking="stop_and_go", latency_s=0.1, speed=speed)
+    bench = loop_bench.Bench(task, chain, policy, home_rad, config)
     bench.loop.start(0)
-    bench.run(12.0)
-    assert len(policy.questions) >= 4
-    assert at_questions == [0.0] * len(at_questions)
-    config = in_lockstep(DeploymentConfig())
-    moved_s = 0.5 + 0.1 * (executed - 1) + config.tail_s
-    np.testing.assert_allclose(np.diff(policy.questions), 0.1 + moved_s, atol=0.11)  # latency, motion, the next tick
-    # The whole of it was carried out: down by what the executed targets say, in every cycle.
-    heights = chain.forward(np.concatenate([bench.arm.q_rad([at]) for at in policy.questions]))[:, 2]
-    np.testing.assert_allclose(np.diff(heights), -0.004 * executed, atol=0.001)
+    bench.run(10.0)
+    asked_s = np.array(policy.questions)
+    assert len(asked_s) >= 3
+    rows = np.concatenate(bench.arm.setpoints)  # every millisecond from 0.001 s on
+    for at_ms in np.rint(1000 * asked_s).astype(int):
+        assert np.ptp(rows[at_ms - 2:at_ms + 2], axis=0).max() < 1e-9, "asked while the arm moves"
+    cycle_s = 0.1 + 0.5 + 0.1 * (executed - 1) / speed + config.tail_s  # latency, lead-in, targets, tail; then a tick
+    gaps_s = np.diff(asked_s)
+    assert np.all((gaps_s > cycle_s - 0.01) & (gaps_s < cycle_s + 0.15 / speed))
+    heights = chain.forward(rows[np.rint(1000 * asked_s).astype(int) - 1])[:, 2]
+    np.testing.assert_allclose(np.diff(heights), -0.001 * executed, atol=0.0005)
     assert bench.loop.counts.refused == 0
     bench.assert_no_reflex()
 
@@ -176,7 +181,7 @@ def test_a_policy_that_cannot_continue_is_refused() -> None:
 
 def test_chunks_are_not_joined_across_two_times(task: TaskConfig, chain: KinematicChain, home_rad: Array,
                                                 loop_bench) -> None:
-    """At a tenth of the speed the policy's time is not the machine's; only replacing needs to know nothing of that."""
-    for how in ("ensemble", "real_time", "stop_and_go"):
+    """At a tenth of the speed the policy's time is not the machine's; others need to know nothing of that."""
+    for how in ("ensemble", "real_time"):
         with pytest.raises(DeploymentError, match=r"speed 0\.1"):
             loop_bench.Bench(task, chain, SwayingPolicy(), home_rad, DeploymentConfig(chunking=how, speed=0.1))

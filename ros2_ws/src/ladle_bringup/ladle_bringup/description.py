@@ -56,7 +56,7 @@ class BringupSettings:
         lockstep: decisions and simulation in step, independent of the machine's speed; sim only.
         latency_s: from a decision to its chunk, in simulation time; lockstep only.
         chunking: replace, ensemble or real_time: how a new chunk meets the running one; or stop_and_go, a baseline in
-            which the arm rests between two. All but replace need speed 1.
+            which the arm rests between two. ensemble and real_time need speed 1.
         split: scenes from the "train" or the "eval" seeds; scenes of them from seed0 on; sim only.
         seed: of the policy's noise, together with the scene's seed.
         policy_threads: of the policy's network; said, so that results do not depend on the number of cores.
