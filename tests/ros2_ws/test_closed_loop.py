@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.evaluation import RUN_FOLDER, Evaluation, evaluate_settings
@@ -103,6 +104,18 @@ def test_a_slow_policy_changes_the_duration_and_not_the_result(
     assert frozen
     for key in ("setpoints_sha256", "mass_g", "duration_s", "trajectories"):
         assert disturbed.scenes[0][key] == undisturbed.scenes[0][key]
+
+
+@pytest.mark.parametrize("distribution", ["humble", "master"])
+def test_other_distributions_controllers_scoop_and_rest(episodes: Path, tmp_path: Path, distribution: str) -> None:
+    """Fed as theirs must be: the same load, no reflex, and the spoon held still at the end."""
+    run = evaluate_settings(
+        replace(REPLAY, episodes=str(episodes), jtc_distribution=distribution, video=False), tmp_path)
+    assert run.successes == [True]
+    assert run.scenes[0]["reflex"] is None
+    assert f"is a JTC of {distribution}" in (tmp_path / "logs" / "ladle_policy.log").read_text()
+    times_s, joints_rad, _ = measured_and_sent(tmp_path / RUN_FOLDER)
+    assert np.ptp(joints_rad[times_s > times_s[-1] - 0.1], axis=0).max() < 0.005
 
 
 def test_the_ruckig_route_homes_and_scoops(episodes: Path, tmp_path: Path) -> None:

@@ -35,11 +35,17 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_the_arm_comes_to_rest_when_the_policy_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("route", [
+    pytest.param({}, id="jtc"),
+    # Ruckig's set-points as short overlapping trajectories, for arms that take no raw set-points.
+    pytest.param({"controller": "ruckig", "setpoint_form": "trajectory"}, id="ruckig_through_jtc"),
+])
+def test_the_arm_comes_to_rest_when_the_policy_is_killed(route: dict[str, Any], tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
     """kill -9 of the policy in mid-motion: the arm brakes gently along its tail, without a reflex, and stays."""
     write_expert_episode(tmp_path / "episodes", seed=0)
     settings = BringupSettings(policy="replay", episodes=str(tmp_path / "episodes"), split="train", lockstep=False,
-                               home=False, video=False, scenes=1, time_limit_s=9.0, output=str(tmp_path / "out"))
+                               home=False, video=False, scenes=1, time_limit_s=9.0, output=str(tmp_path / "out"), **route)
     with free_domain() as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
