@@ -52,11 +52,11 @@ def serve(
     """Run a policy here for a run elsewhere: `ladle up --remote-policy`, with the same ROS_DOMAIN_ID."""
     from app.mass_options import mass_wish
     from app.serve import serve as become_server
-    from ladle_bringup.description import BringupSettings, guidance_parameters
+    from ladle_bringup.description import BringupSettings
 
-    wish = mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0]
     become_server(BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), robot=robot,
-                                  policy_threads=threads, **guidance_parameters(wish)))
+                                  policy_threads=threads),
+                  mass_wish(checkpoint, target_mass_g, None, guidance_weight)[0])
 
 
 @run_app.command()

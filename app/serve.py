@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import NoReturn
 
 from app.up import command
-from ladle_bringup.description import BringupSettings, environment, policy_server
+from ladle.policy import Guidance
+from ladle_bringup.description import BringupSettings, environment, guidance_parameters, policy_server
 
 log = logging.getLogger("ladle.serve")
 
 
-def serve(settings: BringupSettings) -> NoReturn:
-    """Become the node that serves the settings' policy; its signals and its exit code are those of the command."""
+def serve(settings: BringupSettings, guidance: Guidance | None) -> NoReturn:
+    """Become the node that serves the settings' policy, asked for the mass of the guidance; its signals are the node's."""
     log.info("ROS_DOMAIN_ID=%s; the run needs the same: ladle up --remote-policy, or launch with policy:=remote",
              os.environ.get("ROS_DOMAIN_ID", "0"))
-    line = command(policy_server(settings))
+    line = command(policy_server(replace(settings, **guidance_parameters(guidance))))
     os.execve(line[0], line, {**os.environ, **environment(settings.robot)})

@@ -127,7 +127,7 @@ class ArmMotion:
 
 
 def _splicing(config: DeploymentConfig) -> DeploymentConfig:
-    """In the machine's time; where the next chunk waits for the end of this one, all of it is followed, rest included."""
+    """In the machine's time; where the next chunk waits for the end of this one, all of it is followed, to its rest."""
     stretched = stretched_config(config)
     if config.chunking != "stop_and_go":
         return stretched

@@ -45,7 +45,7 @@ def test_the_arm_comes_to_rest_when_the_policy_is_killed(route: dict[str, Any], 
     """kill -9 of the policy in mid-motion: the arm brakes gently along its tail, without a reflex, and stays."""
     write_expert_episode(tmp_path / "episodes", seed=0)
     settings = BringupSettings(policy="replay", episodes=str(tmp_path / "episodes"), split="train", lockstep=False,
-                               home=False, video=False, scenes=1, time_limit_s=9.0, output=str(tmp_path / "out"), **route)
+                               home=False, time_limit_s=9.0, output=str(tmp_path / "out"), **route)
     with free_domain() as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -1,8 +1,8 @@
 """A policy on another machine, asked through a pair of topics.
 
-It looks like any other policy, and waits for its answers: so it lives in the policy's process of a run (`ProcessCaller`),
-for which the control loop never waits. That process measures the latency, network included, and its silence is the
-remote one's: `policy_silent` holds the arm, and after 3 s it is `policy_gone`.
+It looks like any other policy, and waits for its answers: so it lives in the policy's process of a run
+(`ProcessCaller`), for which the control loop never waits. The caller measures the latency, network included, and the
+remote policy's silence is that process's: `policy_silent` holds the arm, and after 3 s it is `policy_gone`.
 """
 
 from __future__ import annotations

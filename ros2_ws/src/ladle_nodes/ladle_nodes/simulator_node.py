@@ -124,8 +124,8 @@ class SimulatorNode:
             state, trajectories = result
             self._report(SceneResult(
                 index, scene.seed, scene.split, state.delivered, state.succeeded, round(state.mass_g, 3), state.stage,
-                state.reflex, round(state.time_s, 3), self._homing_s, round(time.monotonic() - begun_s, 2), trajectories,
-                self._master.peer_state, self._master.peer_detail, round(self._jerk.rms_rad_s3, 3),
+                state.reflex, round(state.time_s, 3), self._homing_s, round(time.monotonic() - begun_s, 2),
+                trajectories, self._master.peer_state, self._master.peer_detail, round(self._jerk.rms_rad_s3, 3),
                 self._digest.hexdigest()))
         if self._lockstep:
             self._master.quit()
