@@ -58,8 +58,8 @@ def refuse_short_horizon(latency: LatencyMonitor, chunk: ActionChunk, decided_s:
                          period_s: float, n_action_steps: int | None) -> None:
     """A chunk must last until the next one has been thought of and has reached the controller.
 
-    Asked at d with latency L, a chunk is used until the switch to its successor, at d + max(replan, L) + L + lead. Where
-    chunks wait for rest there is no such switch, and any horizon will do.
+    Asked at d with latency L, a chunk is used until the switch to its successor, at d + max(replan, L) + L + lead.
+    Where chunks wait for rest there is no such switch, and any horizon will do.
 
     Args:
         chunk: an answer of this policy, to a window decided at decided_s.
