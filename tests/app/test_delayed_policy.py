@@ -12,7 +12,7 @@ import torch
 from app.delayed_policy import DelayedPolicy
 from app.eval_script import evaluate_by_task
 from app.evaluation_pusht import PushtSettings, evaluate_pusht
-from ladle.errors import ConfigError
+from ladle.errors import ConfigError, DeploymentError
 from ladle.replay_buffer import ReplayBufferWriter
 from training.checkpoint import open_checkpoint
 from training.env_runner import window_batch
@@ -108,3 +108,9 @@ def test_a_latency_beyond_the_horizon_is_refused(checkpoint: Path, tmp_path: Pat
     """16 actions hold 8 steps of delay and not 9."""
     with pytest.raises(ConfigError, match="a horizon of 16 gives 15; take a shorter latency"):
         evaluate_by_task(checkpoint, tmp_path, chunking="real_time", latency_s=0.9)
+
+
+def test_an_arms_own_baseline_is_refused_for_push_t(checkpoint: Path, tmp_path: Path):
+    """Nothing there could rest."""
+    with pytest.raises(DeploymentError, match="Push-T has no arm; take replace, ensemble or real_time"):
+        evaluate_by_task(checkpoint, tmp_path, chunking="stop_and_go")
