@@ -70,7 +70,7 @@ def test_the_users_scripts_explain_themselves_from_any_folder(script: str, root:
 
 
 def test_joining_chunks_at_a_lower_speed_is_one_clear_line(tmp_path: Path) -> None:
-    """Before any process starts: what does not fit, with both values, and what does; the default of a real robot too."""
+    """Before any process starts: both values and the remedy; the default of a real robot counts too."""
     line = one_error_line(ladle("up", "--remote-policy", "--speed", "0.5", "--chunking", "real_time", cwd=tmp_path))
     assert "chunking real_time" in line
     assert "at speed 0.5 is not the machine's; use chunking replace, or speed 1" in line
