@@ -29,7 +29,8 @@ from read_sensors_utils.videos import VideoWriter, smaller_view
 FRAMES_TO_MEASURE_RATE = 16
 BLOCK_BYTES = 4_000_000
 MAX_TICKS_A_BLOCK = 64
-VIDEOS_WEIGHT, TICKS_WEIGHT = 4.0, 1.0
+# How much work they are at 30 frames and 10 ticks a second.
+VIDEOS_WEIGHT, TICKS_WEIGHT = 4.0, {"color": 1.5, "depth": 0.5}
 
 
 class CameraRecorder:
@@ -58,7 +59,7 @@ class CameraRecorder:
         self._newest_image: NDArray[Any] | LeftArray | None = None
         self._last_image: NDArray[Any] | LeftArray | None = None
         ticks = TickFrames(writer.frames, camera.ticks_key or key, camera)
-        self._ticks = workers.lane(ticks, TICKS_WEIGHT)
+        self._ticks = workers.lane(ticks, TICKS_WEIGHT[camera.kind])
         videos = CameraVideos(key, camera, writer, video_size, depth_codec)
         self._videos = workers.lane(videos, VIDEOS_WEIGHT)
 

@@ -1,7 +1,7 @@
 """A process that works on frames: forked, so that it costs nothing to begin, and gone as soon as its parent is.
 
-It shares no lock of Python with the process that reads. Jobs and answers go through a pipe, arrays through shared
-memory; every job is answered, in order, with None or with what it raised and where.
+It shares no lock of Python with the process that reads. Jobs go through a pipe, a few at a time, arrays through shared
+memory; every few jobs are answered, in order, with None or with what one of them raised and where.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -29,8 +30,10 @@ from read_sensors_utils.storage.source import LeftArray
 
 log = logging.getLogger("ladle.extract")
 
+JOBS_AT_ONCE = 8  # waking a process up takes longer than telling it of a job
 # Far fewer than fill the pipe with answers: a process that cannot answer would read no more jobs.
-MAX_JOBS_AHEAD = 64
+MAX_SENT_AHEAD = 16
+MAX_KEPT = 4  # arrays that were left in a file, one a camera
 KILLED = "a worker process was killed, perhaps for want of memory; run the same command again with --workers 1"
 
 
@@ -47,7 +50,9 @@ class FrameProcess:
 
     def __init__(self, targets: Sequence[Any], shared_bytes: int) -> None:
         self._shared = SharedArrays(shared_bytes)
-        self._ends: deque[int] = deque()  # of each job without an answer, in the shared memory
+        self._jobs: list[tuple[int, Callable[..., Any], list[Any]]] = []  # to be sent
+        self._jobs_end = 0  # of their arrays in the shared memory
+        self._ends: deque[int] = deque()  # the same of what was sent and has no answer yet
         self.error: BaseException | None = None
         cv2.setNumThreads(1)  # a forked process has none of OpenCV's threads
         context = multiprocessing.get_context("fork")
@@ -62,17 +67,15 @@ class FrameProcess:
         Raises:
             BagError: the process was killed.
         """
-        if len(self._ends) >= MAX_JOBS_AHEAD:
-            self._take_answers(lambda: len(self._ends) <= MAX_JOBS_AHEAD // 2)
         sent = [self._sent(value) if isinstance(value, np.ndarray) else value for value in arguments]
-        try:
-            self._pipe.send((target, job, sent))
-        except OSError as error:
-            raise BagError(KILLED) from error
-        self._ends.append(self._shared.end)
+        self._jobs.append((target, job, sent))
+        self._jobs_end = self._shared.end
+        if len(self._jobs) == JOBS_AT_ONCE:
+            self._send()
 
     def finish(self) -> None:
         """Wait for all jobs. Raises BagError when the process was killed."""
+        self._send()
         self._take_answers(lambda: False)
 
     def close(self) -> None:
@@ -86,9 +89,22 @@ class FrameProcess:
 
     def _sent(self, array: NDArray[Any]) -> NDArray[Any] | Place:
         """An array by its place; by itself, through the pipe, where the shared memory is too small."""
-        while (place := self._shared.put(array)) is None and self._ends:
+        while (place := self._shared.put(array)) is None and (self._jobs or self._ends):
+            self._send()
             self._take_answers(lambda: self._shared.is_half_empty)
         return array if place is None else place
+
+    def _send(self) -> None:
+        if not self._jobs:
+            return
+        if len(self._ends) >= MAX_SENT_AHEAD:
+            self._take_answers(lambda: len(self._ends) <= MAX_SENT_AHEAD // 2)
+        try:
+            self._pipe.send(self._jobs)
+        except OSError as error:
+            raise BagError(KILLED) from error
+        self._jobs.clear()
+        self._ends.append(self._jobs_end)
 
     def _take_answers(self, is_enough: Callable[[], bool]) -> None:
         """One or more; half of the room at a time, so that reading and working take turns of many jobs each."""
@@ -111,12 +127,12 @@ def _serve(pipe: Connection, shared: SharedArrays, targets: Sequence[Any], paren
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
     has_failed = False
-    while (message := pipe.recv()) is not None:
-        target, job, sent = message
+    while (jobs := pipe.recv()) is not None:
         answer: tuple[BaseException, str] | None = None
         if not has_failed:
             try:
-                job(targets[target], *[_received(value, shared) for value in sent])
+                for target, job, sent in jobs:
+                    job(targets[target], *[_received(value, shared) for value in sent])
             except BaseException as error:
                 has_failed, answer = True, (_portable(error), traceback.format_exc())
         pipe.send(answer)
@@ -125,8 +141,14 @@ def _serve(pipe: Connection, shared: SharedArrays, targets: Sequence[Any], paren
 
 def _received(value: Any, shared: SharedArrays) -> Any:
     if isinstance(value, LeftArray):
-        return value.read()
+        return _read(value)
     return shared.get(value) if isinstance(value, Place) else value
+
+
+@lru_cache(maxsize=MAX_KEPT)
+def _read(array: LeftArray) -> NDArray[Any]:
+    """A frame goes into a video, and then may be the one of a tick."""
+    return array.read()
 
 
 def _die_with(parent: int) -> None:

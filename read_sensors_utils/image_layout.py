@@ -49,7 +49,7 @@ class _Layout(NamedTuple):
             return None
         seconds, nanoseconds = STAMP.unpack_from(begin, STAMP_AT)
         if isinstance(data, LeftBytes):
-            image = LeftArray(data.descriptor, data.path, data.offset + self.pixels_at, self.dtype, self.shape)
+            image = data.array(self.pixels_at, self.dtype, self.shape)
         else:
             image = np.frombuffer(data, self.dtype, offset=self.pixels_at).reshape(self.shape)
         # Seconds are signed in ROS 2 and not in ROS 1; the few values where that matters are decoded in full.

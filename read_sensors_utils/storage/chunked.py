@@ -20,11 +20,10 @@ from ladle.errors import BagError
 from read_sensors_utils.storage.decompress import ChunkDamageError
 from read_sensors_utils.storage.records import Channel, Losses, RawMessage
 from read_sensors_utils.storage.scan import Scan, Segment, load
-from read_sensors_utils.storage.source import FileBytes, LeftBytes
+from read_sensors_utils.storage.source import BEGIN_BYTES, FileBytes, LeftBytes
 
 log = logging.getLogger(__name__)
 
-BEGIN_BYTES = 1024  # hold a joint state, and what comes before an image's pixels
 CACHE_BYTES = 256 << 20  # chunks that overlap in time; beyond it the one used least recently is read again later
 
 

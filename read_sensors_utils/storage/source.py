@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ladle.errors import BagError
 
 WINDOW_BYTES = 16_384  # holds the index records behind one chunk and the head of the next
+BEGIN_BYTES = 1024  # of a message that may be left in the file: hold what comes before an image's pixels
 
 
 class FileBytes:
@@ -42,7 +43,7 @@ class FileBytes:
 
     def left(self, offset: int, size: int, head: memoryview) -> LeftBytes:
         """These bytes, to be read by whoever needs them; head: the first of them."""
-        return LeftBytes(self._file.fileno(), self.path, offset, size, head)
+        return LeftBytes(FilePlace(self._file.fileno(), self.path, offset), size, head)
 
     def peek(self, offset: int, size: int) -> bytes:
         """Up to size bytes, less only at the end of the file; meant for small pieces in rising order."""
@@ -58,33 +59,53 @@ class FileBytes:
         self._file.close()
 
 
-class LeftBytes(NamedTuple):
-    """Bytes that were left in an open file, but for the first ones; a process forked since can read them too."""
+class LeftPlace(Protocol):
+    """Where bytes were left: a process forked since can read them too."""
+
+    def read(self, at: int, size: int) -> bytes:
+        """So many bytes, from the at-th on."""
+        ...
+
+
+class FilePlace(NamedTuple):
+    """In an open file, from the offset on."""
 
     descriptor: int
     path: Path
     offset: int
+
+    def read(self, at: int, size: int) -> bytes:
+        """So many bytes, from the at-th on. Raises BagError as `FileBytes.read`."""
+        return _read(self.descriptor, self.path, self.offset + at, size)
+
+
+class LeftBytes(NamedTuple):
+    """Bytes that were left in a file, but for the first ones."""
+
+    place: LeftPlace
     size: int
     head: memoryview
 
     def read(self) -> bytes:
-        """All of them. Raises BagError as `FileBytes.read`."""
-        return _read(self.descriptor, self.path, self.offset, self.size)
+        """All of them."""
+        return self.place.read(0, self.size)
+
+    def array(self, at: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> LeftArray:
+        """The array that the at-th and the following bytes are."""
+        return LeftArray(self.place, at, dtype, shape)
 
 
 class LeftArray(NamedTuple):
-    """An array that was left in an open file; a process forked since can read it too."""
+    """An array that was left in a file."""
 
-    descriptor: int
-    path: Path
-    offset: int
+    place: LeftPlace
+    at: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
     def read(self) -> NDArray[Any]:
-        """The array. Raises BagError as `FileBytes.read`."""
-        n_bytes = self.dtype.itemsize * math.prod(self.shape)
-        data = _read(self.descriptor, self.path, self.offset, n_bytes)
+        """The array, not to be written to."""
+        data = self.place.read(self.at, self.dtype.itemsize * math.prod(self.shape))
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
 

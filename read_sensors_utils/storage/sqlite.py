@@ -11,10 +11,9 @@ import logging
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,10 @@ from ladle.errors import BagError
 from read_sensors_utils.storage.mcap_records import type_name as full_name
 from read_sensors_utils.storage.ordering import ROWS_AT_ONCE, Positions, PositionsBuilder
 from read_sensors_utils.storage.records import Channel, Losses, RawMessage
+from read_sensors_utils.storage.source import BEGIN_BYTES, LeftBytes
 from read_sensors_utils.storage.sqlite_log import settled
 from read_sensors_utils.storage.sqlite_pages import LeafRow, SqlitePages
+from read_sensors_utils.storage.sqlite_rows import CAN_LEAVE, DatabaseFile, RowPlace, opened_to_read
 
 log = logging.getLogger(__name__)
 
@@ -65,24 +66,27 @@ class SqliteStorage:
         self.start_ns, self.end_ns = (int(times.min()), int(times.max())) if len(times) else (0, 0)
 
     def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
-        """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file."""
+        """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
+
+        Args:
+            left: channels of which large messages are left in the file, unless that is damaged.
+        """
         rows = self._positions.ordered(keys)
+        column = _data_column(left if CAN_LEAVE else ())
         if self._pages is not None:
             yield from self._from_pages(rows, self._pages)
         elif self._is_in_order and bool(np.all(rows[1:] > rows[:-1])):
-            yield from self._streamed(rows, keys)
+            yield from self._streamed(rows, keys, column)
         else:
-            yield from self._looked_up(rows)
+            yield from self._looked_up(rows, column)
 
     def close(self) -> None:
         """Let go of the file."""
         self._stack.close()
 
     def _open(self, path: Path) -> None:
-        # immutable: neither a lock nor a -shm file is made or heeded, so a read-only folder does.
-        address = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
-        self._database = self._stack.enter_context(
-            closing(sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)))
+        self._file = DatabaseFile.of(path)
+        self._database = self._stack.enter_context(closing(opened_to_read(path)))
         self._database.text_factory = lambda data: data.decode(errors="replace")
         tables = {str(name): self._columns(str(name)) for name, in self._database.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()}
@@ -164,13 +168,13 @@ class SqliteStorage:
             self.losses.add("messages belong to topics that the file does not list", messages=strange)
         return positions
 
-    def _streamed(self, rows: NDArray[np.int64], keys: Collection[int] | None) -> Iterator[RawMessage]:
+    def _streamed(self, rows: NDArray[np.int64], keys: Collection[int] | None, column: str) -> Iterator[RawMessage]:
         """Rows in the order of their numbers by one query, taken up again behind each row that cannot be read."""
         numbers = self._positions.offsets[rows]
         wanted = "" if keys is None else f" AND topic_id IN ({', '.join(str(int(key)) for key in keys)})"
         done = 0
         while done < len(numbers):
-            query = f"SELECT rowid, topic_id, timestamp, data FROM messages WHERE rowid >= ?{wanted} ORDER BY rowid"
+            query = f"SELECT rowid, topic_id, timestamp, {column} FROM messages WHERE rowid >= ?{wanted} ORDER BY rowid"
             try:
                 cursor = self._database.execute(query, (int(numbers[done]),))
                 for begin in range(done, len(numbers), ROWS_AT_ONCE):
@@ -181,27 +185,43 @@ class SqliteStorage:
                         else:
                             raise sqlite3.DatabaseError("rows are gone")
                         done += 1
-                        _, key, stamp, data = row
-                        if type(data) is bytes:
+                        _, key, stamp, found = row
+                        data = found if type(found) is bytes else self._otherwise(number, found)
+                        if data is not None:
                             yield RawMessage(self._by_key[key], stamp, data)
                         else:
                             self._lose("a message is no blob")
             except DAMAGE:
                 # The cursor reads ahead: the fault may be the next row's.
-                yield from self._looked_up(rows[done : done + 1])
+                yield from self._looked_up(rows[done : done + 1], "data")
                 done += 1
 
-    def _looked_up(self, rows: NDArray[np.int64]) -> Iterator[RawMessage]:
+    def _looked_up(self, rows: NDArray[np.int64], column: str) -> Iterator[RawMessage]:
         for stamp, key, _, number in self._positions.rows(rows):
             try:
-                found = self._database.execute("SELECT data FROM messages WHERE rowid = ?", (number,)).fetchone()
+                found = self._one(number, column)
+                data = found if type(found) is bytes else self._otherwise(number, found)
             except DAMAGE as error:
                 self._lose(str(error))
                 continue
-            if found is not None and type(found[0]) is bytes:
-                yield RawMessage(self._by_key[key], stamp, found[0])
+            if data is not None:
+                yield RawMessage(self._by_key[key], stamp, data)
             else:
                 self._lose("a message is no blob")
+
+    def _one(self, number: int, column: str) -> Any:
+        found = self._database.execute(f"SELECT {column} FROM messages WHERE rowid = ?", (number,)).fetchone()
+        return None if found is None else found[0]
+
+    def _otherwise(self, number: int, found: Any) -> bytes | LeftBytes | None:
+        """The message of a row that did not give it itself; None where there is none."""
+        if type(found) is not int or not CAN_LEAVE:
+            return None
+        with suppress(sqlite3.Error), self._database.blobopen("messages", "data", number, readonly=True) as blob:
+            if len(blob) == found:
+                return LeftBytes(RowPlace(self._file, number), found, memoryview(blob.read(BEGIN_BYTES)))
+        data = self._one(number, "data")
+        return data if type(data) is bytes else None
 
     def _lose(self, reason: str) -> None:
         self.losses.add(f"rows cannot be read ({reason})", messages=1)
@@ -242,6 +262,18 @@ class SqliteStorage:
             data = pages.blob(at)
             if data is not None:
                 yield RawMessage(self._by_key[key], stamp, data)
+
+
+def _data_column(left: Collection[int]) -> str:
+    """Of a large message of these channels the number of its bytes, of any other the message.
+
+    SQLite knows kind and length of a value without reading it.
+    """
+    if not left:
+        return "data"
+    keys = ", ".join(str(int(key)) for key in left)
+    return (f"CASE WHEN topic_id IN ({keys}) AND typeof(data) = 'blob' AND length(data) > {BEGIN_BYTES} "
+            "THEN length(data) ELSE data END")
 
 
 class _FoundRows:
