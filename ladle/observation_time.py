@@ -52,6 +52,11 @@ def trusted_stamp_s(header_s: float | None, receive_s: float, clock_offset_s: fl
     return None if header_s + clock_offset_s > receive_s + FUTURE_S else header_s
 
 
+def trusted_stamps(header_s: Floats, receive_s: Floats, clock_offset_s: float) -> NDArray[np.bool_]:
+    """Which of (N,) stamps `trusted_stamp_s` reckons with."""
+    return header_s + clock_offset_s <= receive_s + FUTURE_S
+
+
 def newest_received(stamps: StreamStamps, decision_s: float) -> int:
     """Index of the newest capture received by the decision time, -1 if none was.
 

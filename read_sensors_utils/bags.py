@@ -20,9 +20,10 @@ from ladle.errors import BagError
 from read_sensors_utils.find_bags import BagSource, missing_files
 from read_sensors_utils.message_types import Decoder, MessageTypes
 from read_sensors_utils.storage.compressed_file import unpacked
+from read_sensors_utils.storage.message_runs import one_by_one
 from read_sensors_utils.storage.opening import open_storage
-from read_sensors_utils.storage.packed_messages import plain
-from read_sensors_utils.storage.records import Channel, Losses, RawMessage, Storage
+from read_sensors_utils.storage.packed_messages import are_packed, plain
+from read_sensors_utils.storage.records import Channel, Losses, MessageRun, RawMessage, Storage
 
 log = logging.getLogger("ladle.bags")
 
@@ -131,7 +132,7 @@ class Bag:
         return found[0]
 
     def messages(self, topics: Iterable[str], through: Mapping[str, Callable[[Decoder], Any]] | None = None,
-                 left: Collection[str] = ()) -> Iterator[tuple[str, int, Any]]:
+                 left: Collection[str] = (), runs: Collection[str] = ()) -> Iterator[tuple[str, int, Any]]:
         """(topic, receive stamp in ns, message) of the topics, in the order of receipt.
 
         A message that cannot be decoded is left out and counted in `skipped`.
@@ -139,6 +140,8 @@ class Bag:
         Args:
             through: topic -> what makes a faster decoder out of the topic's own.
             left: topics whose faster decoder can do with LeftBytes, for messages that may stay in the file.
+            runs: topics whose faster decoder takes a MessageRun as well, to come with its last stamp, or gives None for
+                one whose messages are to come one by one.
 
         Raises:
             BagError: a file cannot be read any further.
@@ -146,7 +149,7 @@ class Bag:
         wanted = set(topics)
         for topic in wanted:
             self.skipped.pop(topic, None)
-        yield from self._decoded(wanted, self._skip, through or {}, left)
+        yield from self._decoded(wanted, self._skip, through or {}, left, runs)
 
     def raw(self, topics: Iterable[str]) -> Iterator[tuple[str, int, bytes | memoryview]]:
         """(topic, receive stamp in ns, bytes) of the topics, in the order of receipt; see `decoder`.
@@ -220,20 +223,23 @@ class Bag:
         return [(storage, channel) for storage in self._storages for channel in storage.channels
                 if topics is None or channel.topic in topics]
 
-    def _merged(self, topics: set[str], left: Collection[str]) -> Iterator[RawMessage]:
+    def _merged(self, topics: set[str], left: Collection[str], runs: Collection[str]) -> Iterator[RawMessage]:
         streams: list[Iterator[RawMessage]] = []
+        filled = [storage for storage, channel in self._channels(topics) if storage.counts.get(channel.key, 0)]
+        runs = runs if len({id(storage) for storage in filled}) == 1 else ()  # of several files' messages take turns
         for storage in self._storages:
             keys = [channel.key for channel in storage.channels
                     if channel.topic in topics and storage.counts.get(channel.key, 0)]
             if keys:
                 every = len(keys) == sum(count > 0 for count in storage.counts.values())
-                stay = [channel.key for channel in storage.channels if channel.topic in left]
-                streams.append(storage.messages(None if every else keys, stay))
+                stay, run = ([channel.key for channel in storage.channels if channel.topic in some]
+                             for some in (left, runs))
+                streams.append(storage.messages(None if every else keys, stay, run))
         return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("receive_ns"))
 
     def _decoded(
         self, topics: set[str], skip: Callable[[str, str], None], through: Mapping[str, Callable[[Decoder], Any]],
-        left: Collection[str] = ()
+        left: Collection[str] = (), runs: Collection[str] = ()
     ) -> Iterator[tuple[str, int, Any]]:
         decoders: dict[int, Any] = {}
         for _, channel in self._channels(topics):
@@ -243,25 +249,34 @@ class Bag:
             decoders[id(channel)] = decode
 
         def decoded(message: RawMessage) -> Any:
-            decode = decoders[id(message.channel)]
+            decode, data = decoders[id(message.channel)], message.data
+            if isinstance(data, MessageRun):
+                return None if isinstance(decode, BagError) or are_packed(message, data) else decode(data)
             if isinstance(decode, BagError):
                 raise decode
             return decode(plain(message))
 
-        return self._converted(topics, decoded, skip, left)
+        return self._converted(topics, decoded, skip, left, runs)
 
     def _converted(
         self, topics: set[str], convert: Callable[[RawMessage], Any], skip: Callable[[str, str], None],
-        left: Collection[str] = ()
+        left: Collection[str] = (), runs: Collection[str] = ()
     ) -> Iterator[tuple[str, int, Any]]:
-        for message in self._merged(topics, left):
-            topic, receive_ns = message.channel.topic, message.receive_ns
-            try:
-                converted = convert(message)
-            except BagError as error:
-                skip(topic, _told(receive_ns, error))
-            else:
-                yield topic, receive_ns, converted
+        for met in self._merged(topics, left, runs):
+            topic, messages = met.channel.topic, (met,)
+            if isinstance(met.data, MessageRun):
+                if (together := convert(met)) is not None:
+                    yield topic, int(met.data.receive_ns[-1]), together
+                    continue
+                messages = one_by_one(met)
+            for message in messages:
+                receive_ns = message.receive_ns
+                try:
+                    converted = convert(message)
+                except BagError as error:
+                    skip(topic, _told(receive_ns, error))
+                else:
+                    yield topic, receive_ns, converted
 
     def _decoder_or_reason(self, channel: Channel) -> Decoder | BagError:
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,21 +107,19 @@ class JointLayouts:
                 return found if is_sound else None
         return None
 
-    def read_many(self, messages: Sequence[bytes]) -> list[JointSample | None]:
-        """What `read` gives for each, at a fraction of the time."""
-        found: list[JointSample | None] = [None] * len(messages)
-        lengths = np.array([len(data) for data in messages])
-        for length in np.unique(lengths).tolist():
-            places = np.flatnonzero(lengths == length)
-            for layout in self._layouts.get(length, ()):
-                table = np.frombuffer(b"".join([messages[n] for n in places.tolist()]), np.uint8).reshape(-1, length)
-                fits, stamps_ns, positions_rad = layout.read_table(table)
-                is_sound = fits if self._believable is None else fits & self._believable.each_holds(positions_rad)
-                rows = zip(stamps_ns[is_sound].tolist(), positions_rad[is_sound].tolist(), strict=True)
-                for place, (stamp_ns, position) in zip(places[is_sound].tolist(), rows, strict=True):
-                    found[place] = JointSample(stamp_ns, tuple(position))
-                places = places[~fits]
-        return found
+    def read_table(self, table: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+        """`read` of (N, length) messages at a fraction of the time: which it reads, (N,) stamps, (N, n) positions."""
+        found, stamps_ns, positions_rad = np.zeros(len(table), np.bool_), np.zeros(len(table), np.int64), np.zeros(
+            (len(table), 0))
+        places = np.arange(len(table))
+        for layout in self._layouts.get(table.shape[1], ()):
+            fits, stamps_ns[places], read_rad = layout.read_table(table[places])
+            if not positions_rad.size:
+                positions_rad = np.zeros((len(table), read_rad.shape[1]))
+            positions_rad[places] = read_rad
+            found[places] = fits if self._believable is None else fits & self._believable.each_holds(read_rad)
+            places = places[~fits]
+        return found, stamps_ns, positions_rad
 
     def learn(self, data: Bytes, message: Any) -> None:
         """Take note of a message that had to be decoded."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from ladle.joints_by_name import Believable
@@ -12,15 +15,19 @@ from ladle.sensor_config import JointsConfig
 from read_sensors_utils.decode import header_ns, is_unnamed, joint_positions, why_no_joints
 from read_sensors_utils.joint_layout import JointLayouts, JointSample
 from read_sensors_utils.message_types import Decoder
+from read_sensors_utils.storage.records import MessageRun
 
 ENOUGH_WAITING = 512
 
+Stamps = NDArray[np.int64]
+MessageStamps = tuple[Stamps, Stamps]
+
 
 class WaitingJoints(NamedTuple):
-    """A message whose joints are read later, together with others."""
+    """A message, or a run of them, whose joints are read later, together with others."""
 
     layouts: JointLayouts
-    data: bytes
+    data: bytes | MessageRun
 
 
 class JointRecorder:
@@ -39,7 +46,8 @@ class JointRecorder:
         self.positions_rad: list[Sequence[float]] = []
         self.skipped = 0
         self.reason = ""
-        self._waiting: list[tuple[WaitingJoints, int]] = []
+        self._waiting: list[tuple[JointLayouts, MessageRun]] = []
+        self._n_waiting = 0
 
     def add(self, message: Any, stamp_ns: int, receive_ns: int) -> bool:
         """Take in a message; False if it cannot be used.
@@ -66,15 +74,25 @@ class JointRecorder:
         names, ordered = self._config.names, self._config.order_when_unnamed
         layouts = JointLayouts(decode, lambda message: joint_positions(message, names, order_when_unnamed=ordered),
                                self._believable)
-        return lambda data: WaitingJoints(layouts, bytes(data)) if may_wait() else layouts(data)
+
+        def read(data: bytes | memoryview | MessageRun) -> Any:
+            if isinstance(data, MessageRun):
+                return WaitingJoints(layouts, data) if may_wait() else None
+            return WaitingJoints(layouts, bytes(data)) if may_wait() else layouts(data)
+
+        return read
 
     def wait(self, joints: WaitingJoints, receive_ns: int) -> bool:
-        """Keep a message that is to be read with others; True when there are enough of them."""
-        self._waiting.append((joints, receive_ns))
-        return len(self._waiting) >= ENOUGH_WAITING
+        """Keep what is to be read with others; True when there is enough of it."""
+        run = joints.data
+        if not isinstance(run, MessageRun):
+            run = MessageRun(np.array([receive_ns], np.int64), np.frombuffer(run, np.uint8).reshape(1, -1))
+        self._waiting.append((joints.layouts, run))
+        self._n_waiting += len(run.receive_ns)
+        return self._n_waiting >= ENOUGH_WAITING
 
-    def take_waiting(self, leave_out: Callable[[str, int, BagError], None]) -> Iterator[tuple[int, int]]:
-        """Take in what waits, in order; (header, receive) stamps in ns of each message that can be used.
+    def take_waiting(self, leave_out: Callable[[str, int, BagError], None]) -> Iterator[MessageStamps]:
+        """Take in what waits, in order; (header, receive) stamps in ns of the messages that can be used.
 
         Args:
             leave_out: told topic, receive stamp and reason of a message that cannot be decoded.
@@ -82,21 +100,34 @@ class JointRecorder:
         Raises:
             BagError: as `add`.
         """
-        waiting, self._waiting = self._waiting, []
-        for layouts, group in groupby(waiting, key=lambda item: item[0].layouts):
-            items = list(group)
-            for (joints, receive_ns), sample in zip(items, layouts.read_many([joints.data for joints, _ in items]),
-                                                    strict=True):
+        waiting, self._waiting, self._n_waiting = self._waiting, [], 0
+        for (layouts, _), group in groupby(waiting, key=lambda item: (item[0], item[1].table.shape[1])):
+            runs = [run for _, run in group]
+            receive_ns = np.concatenate([run.receive_ns for run in runs])
+            yield from self._taken(layouts, np.concatenate([run.table for run in runs]), receive_ns, leave_out)
+
+    def _taken(self, layouts: JointLayouts, table: NDArray[np.uint8], receive_ns: Stamps,
+               leave_out: Callable[[str, int, BagError], None]) -> Iterator[MessageStamps]:
+        """Of (N, length) messages those that are read together as far as they go, each of the others by itself."""
+        are_read, stamps_ns, positions_rad = layouts.read_table(table)
+        for begin, end in pairwise([0, *(np.flatnonzero(np.diff(are_read)) + 1).tolist(), len(table)]):
+            if are_read[begin]:
+                self.header_ns += stamps_ns[begin:end].tolist()
+                self.receive_ns += receive_ns[begin:end].tolist()
+                self.positions_rad += positions_rad[begin:end].tolist()
+                yield stamps_ns[begin:end], receive_ns[begin:end]
+                continue
+            for row, received_ns in zip(table[begin:end], receive_ns[begin:end].tolist(), strict=True):
                 try:
-                    message = layouts(joints.data) if sample is None else sample
+                    message = layouts(row.tobytes())
                 except BagError as error:
-                    leave_out(self._topic, receive_ns, error)
+                    leave_out(self._topic, received_ns, error)
                     continue
                 if isinstance(message, JointSample):
-                    self.take(message, receive_ns)
-                elif not self.add(message, header_ns(message), receive_ns):
+                    self.take(message, received_ns)
+                elif not self.add(message, header_ns(message), received_ns):
                     continue
-                yield self.header_ns[-1], receive_ns
+                yield np.array(self.header_ns[-1:], np.int64), np.array([received_ns], np.int64)
 
     def take(self, sample: JointSample, receive_ns: int) -> None:
         """Take in joints that are known already."""

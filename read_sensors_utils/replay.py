@@ -120,7 +120,7 @@ class Replay:
         decoder = partial(self.joints.fast_decoder, may_wait=lambda: bool(self.schedule.decisions_ns))
         cameras = {camera.topic: camera.fast_decoder for camera in self.cameras.values()}
         left = cameras if self._workers.are_processes else ()
-        return self.bag.messages(topics, {**cameras, self.topics.joints: decoder}, left)
+        return self.bag.messages(topics, {**cameras, self.topics.joints: decoder}, left, {self.topics.joints})
 
     def _replay(self) -> None:
         stream_of = {self.topics.joints: JOINTS, **{topic: key for key, topic in self.topics.cameras.items()}}
@@ -148,8 +148,8 @@ class Replay:
         self._take_waiting()
 
     def _take_waiting(self) -> None:
-        for stamp_ns, receive_ns in self.joints.take_waiting(self.bag.leave_out):
-            self._stream_clocks[JOINTS].add(stamp_ns, receive_ns)
+        for stamps_ns, receive_ns in self.joints.take_waiting(self.bag.leave_out):
+            self._stream_clocks[JOINTS].add_many(stamps_ns, receive_ns)
 
     def _tick_until(self, before_ns: int) -> None:
         for _ in self.schedule.due(before_ns):

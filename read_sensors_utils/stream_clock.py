@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ladle.observation_time import StreamStamps, trusted_stamp_s
+from ladle.observation_time import StreamStamps, trusted_stamp_s, trusted_stamps
 from ladle.sensor_config import CameraConfig, JointsConfig
 from read_sensors_utils.clocks import FOREIGN_CLOCK_NS, ClockMap, clock_offset_ns
 
@@ -50,6 +50,25 @@ class StreamClock:
         self.newest, self._newest_stamp_ns = (header_ns, receive_ns), stamp_ns
         self.first = self.first or self.newest
         return True
+
+    def add_many(self, header_ns: Stamps, receive_ns: Stamps) -> None:
+        """`add` (N,) samples at once."""
+        newest = self.newest
+        if self._any_origin or newest is None or newest[0] == 0 or not np.all(header_ns):
+            for stamps_ns in zip(header_ns.tolist(), receive_ns.tolist(), strict=True):
+                self.add(*stamps_ns)
+            return
+        are_trusted = trusted_stamps(_seconds(header_ns - self._start_ns), _seconds(receive_ns - self._start_ns),
+                                     self._config.clock_offset_s)
+        self.trusted += are_trusted.tolist()
+        header_ns, receive_ns = header_ns[are_trusted], receive_ns[are_trusted]
+        if not len(header_ns):
+            return
+        fastest_ns = int(np.min(receive_ns - header_ns)) - self._known_ns
+        self._fastest_ns = fastest_ns if self._fastest_ns is None else min(self._fastest_ns, fastest_ns)
+        last = int(np.argmax(header_ns))
+        if header_ns[last] > self._newest_stamp_ns:
+            self.newest, self._newest_stamp_ns = (int(header_ns[last]), int(receive_ns[last])), int(header_ns[last])
 
     def capture_ns(self, sample: tuple[int, int]) -> int:
         """When a sample (header_ns, receive_ns) was taken, on the receive clock as far as it is known by now."""

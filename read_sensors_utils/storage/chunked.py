@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from read_sensors_utils.storage.decompress import ChunkDamageError
-from read_sensors_utils.storage.records import Channel, Losses, RawMessage
+from read_sensors_utils.storage.ordering import Stretch
+from read_sensors_utils.storage.records import Channel, Losses, MessageRun, RawMessage
 from read_sensors_utils.storage.scan import Scan, Segment, load
 from read_sensors_utils.storage.source import BEGIN_BYTES, FileBytes, LeftBytes
 
 log = logging.getLogger(__name__)
 
+MAX_RUN_BYTES = 1 << 16  # read together
 CACHE_BYTES = 256 << 20  # chunks that overlap in time; beyond it the one used least recently is read again later
 
 
@@ -107,15 +109,21 @@ class ChunkedStorage(ABC):
             size: bytes of the segment.
         """
 
+    @abstractmethod
+    def heads_agree(self, heads: NDArray[np.uint8], times_ns: NDArray[np.int64]) -> bool:
+        """Whether (N, bytes) heads of message records are as the first but for their receive times, which are these."""
+
     def close(self) -> None:
         """Let go of the file."""
         self.file.close()
 
-    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
+    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = (),
+                 runs: Collection[int] = ()) -> Iterator[RawMessage]:
         """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
 
         Args:
             left: channels of which large messages in chunks without compression and checksum are left in the file.
+            runs: channels of which messages that lie one behind the other come as one MessageRun.
 
         Raises:
             BagError: the file is changed by someone else while it is read.
@@ -128,8 +136,8 @@ class ChunkedStorage(ABC):
                 numbers = np.array([n for n in numbers.tolist() if _place(scan, n) not in seen], np.int64)
             given = 0
             try:
-                for message in self._deliver(scan, numbers, left):
-                    given += 1
+                for n_rows, message in self._deliver(scan, numbers, left, runs):
+                    given += n_rows
                     if message is not None:
                         yield message
             except IndexUnsoundError as error:
@@ -143,19 +151,20 @@ class ChunkedStorage(ABC):
             else:
                 return
 
-    def _deliver(self, scan: Scan, numbers: NDArray[np.int64], left: Collection[int]) -> Iterator[RawMessage | None]:
-        """One item a row; None for a message in a damaged chunk."""
-        segments = scan.positions.segments
-        uses = np.bincount(segments[numbers], minlength=len(scan.segments)).tolist()
-        held, channels, message_at = _Segments(self.file, scan, uses), scan.channels, self.message_at
+    def _deliver(self, scan: Scan, numbers: NDArray[np.int64], left: Collection[int],
+                 runs: Collection[int]) -> Iterator[tuple[int, RawMessage | None]]:
+        """How many rows and what they hold, None in a damaged chunk."""
+        uses = np.bincount(scan.positions.segments[numbers], minlength=len(scan.segments)).tolist()
+        held = _Segments(self.file, scan, uses)
         damaged: set[int] = set()
         taken, times, data = -1, 0, memoryview(b"")
-        for time_ns, key, number, offset in scan.positions.rows(numbers):
+        for stretch in scan.positions.stretches(numbers, runs):
+            number, n_rows = stretch.segment, len(stretch.times_ns)
             if left and scan.segments[number].is_plain:
-                yield RawMessage(channels[key], time_ns, self._alone(scan.segments[number], offset, key, time_ns, left))
+                yield from self._by_itself(scan, stretch, left)
                 continue
             if number in damaged:
-                yield None
+                yield n_rows, None
                 continue
             if number != taken:
                 if times:
@@ -166,13 +175,49 @@ class ChunkedStorage(ABC):
                     taken, times = -1, 0
                     damaged.add(number)
                     self._lose(scan, number, str(error))
-                    yield None
+                    yield n_rows, None
                     continue
-            times += 1
-            found = message_at(data, offset, len(data))
-            if found is None or found[0] != key or found[1] != time_ns:
+            times += n_rows
+            yield from self._from_chunk(scan, stretch, data)
+
+    def _from_chunk(self, scan: Scan, stretch: Stretch, data: memoryview) -> Iterator[tuple[int, RawMessage]]:
+        channel = scan.channels[stretch.key]
+        n_rows = len(stretch.times_ns)
+        if run := self._run(stretch, data[stretch.offset : stretch.offset + n_rows * stretch.step]):
+            yield n_rows, RawMessage(channel, stretch.times_ns[0], run)
+            return
+        for n, time_ns in enumerate(stretch.times_ns):
+            found = self.message_at(data, stretch.offset + n * stretch.step, len(data))
+            if found is None or found[0] != stretch.key or found[1] != time_ns:
                 raise IndexUnsoundError
-            yield RawMessage(channels[key], time_ns, data[found[2] : found[3]])
+            yield 1, RawMessage(channel, time_ns, data[found[2] : found[3]])
+
+    def _by_itself(self, scan: Scan, stretch: Stretch, left: Collection[int]) -> Iterator[tuple[int, RawMessage]]:
+        """From a plain segment, without reading the rest of it."""
+        channel, segment = scan.channels[stretch.key], scan.segments[stretch.segment]
+        n_rows, n_bytes = len(stretch.times_ns), len(stretch.times_ns) * stretch.step
+        is_within = 0 < n_bytes <= min(segment.raw - stretch.offset, MAX_RUN_BYTES)
+        start = segment.offset + stretch.offset
+        if is_within and (run := self._run(stretch, memoryview(self.file.peek(start, n_bytes)))):
+            yield n_rows, RawMessage(channel, stretch.times_ns[0], run)
+            return
+        for n, time_ns in enumerate(stretch.times_ns):
+            data = self._alone(segment, stretch.offset + n * stretch.step, stretch.key, time_ns, left)
+            yield 1, RawMessage(channel, time_ns, data)
+
+    def _run(self, stretch: Stretch, data: memoryview) -> MessageRun | None:
+        """The stretch's messages, where its records fill these bytes and are all of a kind."""
+        n_rows, step = len(stretch.times_ns), stretch.step
+        if not step or len(data) != n_rows * step:
+            return None
+        found = self.message_at(data, 0, step)
+        if found is None or (found[0], found[1], found[3]) != (stretch.key, stretch.times_ns[0], step):
+            return None
+        table, times_ns = np.frombuffer(data, np.uint8).reshape(n_rows, step), np.array(stretch.times_ns, np.int64)
+        start = found[2]
+        if not self.heads_agree(table[:, :start], times_ns):
+            return None
+        return MessageRun(times_ns, table[:, start:].copy())
 
     def _alone(self, segment: Segment, offset: int, key: int, time_ns: int,
                left: Collection[int]) -> memoryview | LeftBytes:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ladle.errors import BagError
 from read_sensors_utils.storage.chunked import ChunkedStorage
 from read_sensors_utils.storage.mcap_records import (
@@ -18,6 +21,7 @@ from read_sensors_utils.storage.mcap_records import (
     MESSAGE,
     MESSAGE_HEAD,
     MESSAGE_INDEX,
+    MESSAGE_RECORD_HEAD,
     SCHEMA,
     WHOLE_MESSAGE_HEAD,
     ChunkHead,
@@ -51,6 +55,12 @@ class McapStorage(ChunkedStorage):
         if opcode != MESSAGE or length < MESSAGE_HEAD.size or stop > size:
             return None
         return key, time_ns, offset + WHOLE_MESSAGE_HEAD.size, stop
+
+    def heads_agree(self, heads: NDArray[np.uint8], times_ns: NDArray[np.int64]) -> bool:
+        """Whether message records have the first one's length and channel, and these receive times."""
+        fields = np.ascontiguousarray(heads).view(MESSAGE_RECORD_HEAD)[:, 0]
+        alike = all(bool((fields[name] == fields[name][0]).all()) for name in ("opcode", "length", "channel"))
+        return alike and bool((fields["log_time"] == times_ns.astype(np.uint64)).all())
 
 
 class McapScan(Scan):

@@ -20,6 +20,9 @@ LAST_OPCODE = 15
 HEAD = struct.Struct("<BQ")  # opcode, length of what follows
 MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 WHOLE_MESSAGE_HEAD = struct.Struct("<BQHIQQ")
+MESSAGE_RECORD_HEAD = np.dtype([  # the same for arrays
+    ("opcode", "u1"), ("length", "<u8"), ("channel", "<u2"), ("sequence", "<u4"), ("log_time", "<u8"),
+    ("publish_time", "<u8")])
 FOOTER_RECORD = struct.Struct("<BQQQI")  # ..., start of the summary, start of its offsets, CRC-32 of the summary
 _CHUNK_HEAD = struct.Struct("<QQQII")  # first time, last time, raw bytes, CRC-32, length of the compression's name
 _CHUNK_PLACE = struct.Struct("<QQQQ")  # first time, last time, start of the chunk, its length

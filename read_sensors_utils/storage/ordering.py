@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_STAMP_NS = 2**63 - 1  # year 2262; a later stamp is damage
 ROWS_AT_ONCE = 8192
+MAX_RUN = 256  # rows
+
+
+class Stretch(NamedTuple):
+    """Rows of one channel that lie in one segment at equal distances.
+
+    Attributes:
+        times_ns: a stamp for each row.
+        offset: of the first.
+        step: bytes from one row to the next, 0 for a single one.
+    """
+
+    times_ns: list[int]
+    key: int
+    segment: int
+    offset: int
+    step: int
 
 
 class Positions:
@@ -64,6 +82,25 @@ class Positions:
             yield from zip(
                 self.times_ns[part].tolist(), self.keys[part].tolist(), self.segments[part].tolist(),
                 self.offsets[part].tolist(), strict=True)
+
+    def stretches(self, numbers: NDArray[np.int64], keys: Collection[int]) -> Iterator[Stretch]:
+        """The rows in their order, those of the channels together as far as they come one after the other."""
+        wanted = np.fromiter(keys, np.int64, len(keys))
+        for begin in range(0, len(numbers), ROWS_AT_ONCE):
+            part = numbers[begin : begin + ROWS_AT_ONCE]
+            own, segments, offsets = self.keys[part], self.segments[part], self.offsets[part]
+            steps = np.diff(offsets)
+            goes_on = (np.diff(own) == 0) & (np.diff(segments) == 0) & (steps > 0) & np.isin(own[1:], wanted)
+            step_of = [*np.where(goes_on, steps, 0).tolist(), 0]  # to the next row of the stretch
+            times, places = self.times_ns[part].tolist(), list(zip(
+                own.tolist(), segments.tolist(), offsets.tolist(), strict=True))
+            first = 0
+            while first < len(part):
+                last, step = first, step_of[first]
+                while step and step_of[last] == step and last - first < MAX_RUN - 1:
+                    last += 1
+                yield Stretch(times[first : last + 1], *places[first], step)
+                first = last + 1
 
 
 class PositionsBuilder:

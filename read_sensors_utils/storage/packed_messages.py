@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ladle.errors import BagError
 from read_sensors_utils.storage.decompress import MAX_CHUNK_BYTES, zstd
-from read_sensors_utils.storage.records import RawMessage
+from read_sensors_utils.storage.records import MessageRun, RawMessage
 from read_sensors_utils.storage.source import LeftBytes
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878, 3.1.1; a CDR message begins with 00
 
 
+def are_packed(message: RawMessage, run: MessageRun) -> bool:
+    """Whether any message of the run is packed."""
+    heads = run.table[:, : len(ZSTD_MAGIC)]
+    return message.channel.encoding == "cdr" and bool((heads == np.frombuffer(ZSTD_MAGIC, np.uint8)).all(axis=1).any())
+
+
 def plain(message: RawMessage) -> bytes | memoryview | LeftBytes:
-    """The message's bytes, unpacked where they are packed. Raises BagError when they cannot be unpacked."""
+    """A single message's bytes, unpacked where they are packed. Raises BagError when they cannot be unpacked."""
     data = message.data
+    assert not isinstance(data, MessageRun)
     head = data.head if isinstance(data, LeftBytes) else data
     if message.channel.encoding != "cdr" or head[:4] != ZSTD_MAGIC:
         return data

@@ -6,6 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from read_sensors_utils.storage.source import LeftBytes
 
 
@@ -29,12 +32,24 @@ class Channel:
     definition_format: Literal["msg", "idl", "none"] = "none"
 
 
+class MessageRun(NamedTuple):
+    """Messages of one channel and one length with none of another channel between them.
+
+    Attributes:
+        receive_ns: (N,) receive stamps.
+        table: (N, length) uint8, a message each.
+    """
+
+    receive_ns: NDArray[np.int64]
+    table: NDArray[np.uint8]
+
+
 class RawMessage(NamedTuple):
-    """One message as stored; receive_ns is when the recorder received it."""
+    """One message as stored, or a run of them; receive_ns is when the recorder received it, or the run's first."""
 
     channel: Channel
     receive_ns: int
-    data: bytes | memoryview | LeftBytes
+    data: bytes | memoryview | LeftBytes | MessageRun
 
 
 @dataclass
@@ -83,11 +98,13 @@ class Storage(Protocol):
     losses: Losses
     backsteps: dict[int, int]
 
-    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
+    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = (),
+                 runs: Collection[int] = ()) -> Iterator[RawMessage]:
         """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
 
         Args:
             left: channels of which large messages are left in the file where that is possible.
+            runs: channels of which several messages may come as one MessageRun.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from read_sensors_utils.storage.chunked import ChunkedStorage
@@ -16,6 +17,8 @@ from read_sensors_utils.storage.ros1_records import (
     MAGIC_START,
     MAX_TEXT_BYTES,
     MESSAGE,
+    NS_PER_S,
+    TIME_FIELD,
     RecordHead,
     head_in_file,
     head_in_memory,
@@ -44,6 +47,16 @@ class Ros1Storage(ChunkedStorage):
             return None
         key, time_ns = number(head.fields, b"conn"), stamp_ns(head.fields)
         return None if key is None or time_ns is None else (key, time_ns, head.data, head.end)
+
+    def heads_agree(self, heads: NDArray[np.uint8], times_ns: NDArray[np.int64]) -> bool:
+        """Whether message records have the first one's length, connection and fields, and these receive times."""
+        at = heads[0].tobytes().find(TIME_FIELD) + len(TIME_FIELD)
+        if at + 8 > heads.shape[1]:
+            return False
+        stamps = np.ascontiguousarray(heads[:, at : at + 8]).view("<u4").astype(np.int64)
+        if bool((stamps[:, 0] * NS_PER_S + stamps[:, 1] != times_ns).any()):
+            return False
+        return bool((heads[:, :at] == heads[0, :at]).all() and (heads[:, at + 8 :] == heads[0, at + 8 :]).all())
 
 
 class Ros1Scan(Scan):

@@ -17,6 +17,8 @@ MESSAGE, BAG_HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 MAX_HEADER_BYTES = 1 << 20  # names and numbers, a few hundred bytes in practice
 MAX_TEXT_BYTES = 1 << 24  # of a connection's data, which holds the message definition
 MIN_MESSAGE_BYTES = 4 + 32 + 4  # lengths and the fields op, conn and time
+NS_PER_S = 1_000_000_000
+TIME_FIELD = b"time="
 INDEX_ENTRY = np.dtype([("s", "<u4"), ("ns", "<u4"), ("offset", "<u4")])
 
 Fields = dict[bytes, bytes]
@@ -61,7 +63,7 @@ def stamp_ns(fields: Fields) -> int | None:
     value = fields.get(b"time", b"")
     if len(value) != 8:
         return None
-    return int.from_bytes(value[:4], "little") * 1_000_000_000 + int.from_bytes(value[4:], "little")
+    return int.from_bytes(value[:4], "little") * NS_PER_S + int.from_bytes(value[4:], "little")
 
 
 def text(fields: Fields, name: bytes) -> str:
@@ -106,7 +108,7 @@ def parse_index(fields: Fields, data: bytes) -> tuple[int, NDArray[np.uint64], N
     if len(data) != count * INDEX_ENTRY.itemsize:
         return None
     table = np.frombuffer(data, INDEX_ENTRY)
-    return key, table["s"].astype(np.uint64) * 1_000_000_000 + table["ns"], table["offset"].astype(np.uint64)
+    return key, table["s"].astype(np.uint64) * NS_PER_S + table["ns"], table["offset"].astype(np.uint64)
 
 
 def most_index_bytes(raw: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from array import array
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -20,11 +19,12 @@ from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from read_sensors_utils.storage.mcap_records import type_name as full_name
+from read_sensors_utils.storage.message_runs import runs_joined
 from read_sensors_utils.storage.ordering import ROWS_AT_ONCE, Positions, PositionsBuilder
 from read_sensors_utils.storage.records import Channel, Losses, RawMessage
 from read_sensors_utils.storage.source import BEGIN_BYTES, LeftBytes
 from read_sensors_utils.storage.sqlite_log import settled
-from read_sensors_utils.storage.sqlite_pages import LeafRow, SqlitePages
+from read_sensors_utils.storage.sqlite_pages import FoundRows, LeafRow, SqlitePages
 from read_sensors_utils.storage.sqlite_rows import CAN_LEAVE, DatabaseFile, RowPlace, opened_to_read
 
 log = logging.getLogger(__name__)
@@ -65,18 +65,21 @@ class SqliteStorage:
         times = self._positions.times_ns
         self.start_ns, self.end_ns = (int(times.min()), int(times.max())) if len(times) else (0, 0)
 
-    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = ()) -> Iterator[RawMessage]:
+    def messages(self, keys: Collection[int] | None = None, left: Collection[int] = (),
+                 runs: Collection[int] = ()) -> Iterator[RawMessage]:
         """Messages of the channels (None: all) in order of receipt; equal stamps keep the order of the file.
 
         Args:
-            left: channels of which large messages are left in the file, unless that is damaged.
+            left: channels of which large messages are left in the file, unless its tree is broken.
+            runs: channels of which messages of equal length that follow each other come as one MessageRun, where rows
+                are in order.
         """
         rows = self._positions.ordered(keys)
         column = _data_column(left if CAN_LEAVE else ())
         if self._pages is not None:
             yield from self._from_pages(rows, self._pages)
         elif self._is_in_order and bool(np.all(rows[1:] > rows[:-1])):
-            yield from self._streamed(rows, keys, column)
+            yield from runs_joined(self._streamed(rows, keys, column), runs)
         else:
             yield from self._looked_up(rows, column)
 
@@ -233,7 +236,7 @@ class SqliteStorage:
         self._stack.callback(self._pages.close)
         topics: dict[int, LeafRow] = {}
         definitions: dict[str, tuple[str, str]] = {}
-        messages = _FoundRows()
+        messages = FoundRows()
         for row in self._pages.rows():
             match row.columns:
                 case (None, int(key), int(stamp), None) if row.blob_type:
@@ -274,32 +277,3 @@ def _data_column(left: Collection[int]) -> str:
     keys = ", ".join(str(int(key)) for key in left)
     return (f"CASE WHEN topic_id IN ({keys}) AND typeof(data) = 'blob' AND length(data) > {BEGIN_BYTES} "
             "THEN length(data) ELSE data END")
-
-
-class _FoundRows:
-    """Rows found on leaf pages; plain arrays, because there may be millions."""
-
-    def __init__(self) -> None:
-        self._rows = array("q")
-
-    def __len__(self) -> int:
-        return len(self._rows) // 4
-
-    def add(self, row: LeafRow, key: int, stamp_ns: int) -> None:
-        """Take in a row; one with pieces missing has no place in the file."""
-        self._rows.extend((row.rowid, key, stamp_ns, row.at if row.is_whole else -1))
-
-    def built(self) -> tuple[PositionsBuilder, int, int]:
-        """Positions of the whole rows in the order of their numbers, how many make no sense, and how many are missing.
-
-        rosbag2 numbers its rows without gaps, so a gap is a loss.
-        """
-        table = np.frombuffer(self._rows, np.int64).reshape(-1, 4)
-        _, first = np.unique(table[:, 0], return_index=True)
-        table = table[first]
-        is_whole, is_sound = table[:, 3] >= 0, table[:, 2] >= 0
-        missing = int(table[-1, 0] - table[0, 0]) + 1 - len(table) + int(np.count_nonzero(~is_whole))
-        builder = PositionsBuilder()
-        for _, key, stamp, at in table[is_whole & is_sound].tolist():
-            builder.add(stamp, key, 0, at)
-        return builder, int(np.count_nonzero(is_whole & ~is_sound)), missing

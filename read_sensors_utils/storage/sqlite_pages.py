@@ -5,10 +5,14 @@ Source: SQLite database file format, sections 1.3 (header), 1.6 (b-tree pages) a
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from read_sensors_utils.storage.ordering import PositionsBuilder
 from read_sensors_utils.storage.source import FileBytes
 
 HEADER_BYTES = 100
@@ -152,6 +156,35 @@ class SqlitePages:
             missing -= len(parts[-1])
         payload = b"".join(parts)
         return payload if len(payload) == size else None
+
+
+class FoundRows:
+    """Rows found on leaf pages; plain arrays, because there may be millions."""
+
+    def __init__(self) -> None:
+        self._rows = array("q")
+
+    def __len__(self) -> int:
+        return len(self._rows) // 4
+
+    def add(self, row: LeafRow, key: int, stamp_ns: int) -> None:
+        """Take in a row; one with pieces missing has no place in the file."""
+        self._rows.extend((row.rowid, key, stamp_ns, row.at if row.is_whole else -1))
+
+    def built(self) -> tuple[PositionsBuilder, int, int]:
+        """Positions of the whole rows in the order of their numbers, how many make no sense, and how many are missing.
+
+        rosbag2 numbers its rows without gaps, so a gap is a loss.
+        """
+        table = np.frombuffer(self._rows, np.int64).reshape(-1, 4)
+        _, first = np.unique(table[:, 0], return_index=True)
+        table = table[first]
+        is_whole, is_sound = table[:, 3] >= 0, table[:, 2] >= 0
+        missing = int(table[-1, 0] - table[0, 0]) + 1 - len(table) + int(np.count_nonzero(~is_whole))
+        builder = PositionsBuilder()
+        for _, key, stamp, at in table[is_whole & is_sound].tolist():
+            builder.add(stamp, key, 0, at)
+        return builder, int(np.count_nonzero(is_whole & ~is_sound)), missing
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
