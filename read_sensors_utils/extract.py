@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from read_sensors_utils.find_bags import BagSource
 from read_sensors_utils.frame_worker import FrameWorkers
 from read_sensors_utils.recording_check import check_recording
 from read_sensors_utils.replay import JOINTS, Replay, seconds
+from read_sensors_utils.storage.sqlite_rows import LeftRowError
 from read_sensors_utils.streams import find_topics, read_chain
 
 log = logging.getLogger("ladle.extract")
@@ -70,17 +72,30 @@ def extract_bag(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass
         KinematicsError: the robot description lacks the task's frames.
     """
     require_extractable(task)
+    extract = partial(_extract, source, task, folder, mass_g, override=override, definitions=definitions,
+                      processes=processes)
+    try:
+        return extract(may_leave=True)
+    except LeftRowError as error:
+        log.info("%s: %s; reading the recording once more, no message is left in the file now", source.name, error)
+    return extract(may_leave=False)
+
+
+def _extract(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass_g: float | None, *, override: bool,
+             definitions: Iterable[Path], processes: int, may_leave: bool) -> int:
     with Bag(source, definitions) as bag:
         topics = find_topics(bag, task)
         chain = read_chain(bag, task)
         labels = folder.frame_labels(source.number)
         with folder.writer(source.number, override=override) as writer, closing(FrameWorkers(processes)) as workers:
-            replay = Replay(bag, task, topics, writer, workers)
+            replay = Replay(bag, task, topics, writer, workers, may_leave=may_leave)
             replay.run()
             check_recording(source.name, task, replay.health())
             check_coverage(source.name, task, replay.received_ns(), (bag.start_ns, bag.end_ns),
                            len(replay.schedule.decisions_ns))
-            return write_episode(replay, chain, mass_g, labels, writer)
+            n_ticks = write_episode(replay, chain, mass_g, labels, writer)  # while the last frames are worked on
+            replay.wait()
+            return n_ticks
 
 
 def timeline(stamps: dict[str, StreamStamps], decisions_ns: list[int], start_ns: int) -> Timeline:

@@ -21,7 +21,7 @@ import cv2
 from ladle.episode import EpisodeFolder
 from ladle.errors import BagError, EpisodeError, LadleError
 from ladle.script import one_line, set_up_logging
-from ladle.task import TaskConfig, task_from_text, task_text
+from ladle.task import TaskConfig, task_from_text
 from read_sensors_utils.annotations import interpolate_labels
 from read_sensors_utils.cluster import results_on_ray
 from read_sensors_utils.extract import extract_bag, require_extractable
@@ -64,7 +64,7 @@ class Job:
     """
 
     source: BagSource
-    task_text: str
+    task: TaskConfig
     root: Path
     mass_g: float | None
     override: bool
@@ -97,7 +97,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     masses_g = _masses_g(sources, task, path_load)
     folder.recover()
     complete = set() if override else _complete(sources, folder, task)
-    jobs = [Job(source, task_text(task), path_save, masses_g[source.number], override, tuple(definitions))
+    jobs = [Job(source, task, path_save, masses_g[source.number], override, tuple(definitions))
             for source in sources if source.number not in complete]
     extracted: list[int] = []
     failures: dict[int, LadleError] = {}
@@ -191,7 +191,7 @@ def run_job(job: Job) -> LadleError | None:
     opencv_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # the frames are spread over the cores, not the pixels of a frame
     try:
-        extract_bag(job.source, task_from_text(job.task_text), EpisodeFolder(job.root), job.mass_g,
+        extract_bag(job.source, job.task, EpisodeFolder(job.root), job.mass_g,
                     override=job.override, definitions=job.definitions, processes=job.processes)
     except LadleError as error:
         return error

@@ -17,7 +17,7 @@ from ladle.episode import EpisodeFolder
 from ladle.episode_commit import commit_lock, move_into_place, settle_replaced
 from ladle.episode_files import PARTIAL, PEOPLES_FILES, READY, REPLACED, actions_of, numbered, parts_of, remove
 from ladle.errors import EpisodeError, LabelError, LadleError
-from ladle.task import TaskConfig, task_text
+from ladle.task import TaskConfig
 from read_sensors_utils.annotations import labels_at_ticks
 from read_sensors_utils.extract_all import DiskFullError, Job, run_job
 from read_sensors_utils.find_bags import BagSource, find_bags
@@ -165,7 +165,7 @@ def _extract_again(folder: EpisodeFolder, bags: Path, task: TaskConfig | None, d
 
 
 def _extract(source: BagSource, task: TaskConfig, root: Path, mass_g: float | None, workers: int) -> LadleError | None:
-    return run_job(Job(source=source, task_text=task_text(task), root=root, mass_g=mass_g, override=True,
+    return run_job(Job(source=source, task=task, root=root, mass_g=mass_g, override=True,
                        processes=workers))
 
 

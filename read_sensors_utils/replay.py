@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
 
@@ -41,9 +42,10 @@ class Replay:
     """Replays a recording once and holds what comes of it."""
 
     def __init__(self, bag: Bag, task: TaskConfig, topics: Topics, writer: EpisodeWriter,
-                 workers: FrameWorkers) -> None:
+                 workers: FrameWorkers, *, may_leave: bool = True) -> None:
+        """may_leave: whether the workers' processes may read frames from the file themselves."""
         assert task.joints is not None
-        self._workers = workers
+        self._workers, self._may_leave = workers, may_leave
         self.bag, self.task, self.topics = bag, task, topics
         self.joints = JointRecorder(task.joints, topics.joints, believable_positions(task.limits))
         self.cameras = {key: CameraRecorder(key, task.cameras[key], topic, writer, workers,
@@ -55,16 +57,29 @@ class Replay:
             for name, (_, config) in self._streams().items()}
 
     def run(self) -> None:
-        """Replay, then cut the ticks to those that every stream covers.
+        """Replay, then cut the ticks to those that every stream covers; the last frames may still be worked on.
 
         Raises:
             BagError: a stream has no usable sample, or the streams do not overlap.
         """
-        try:
+        with self._whole_or_nothing():
             self._replay()
             self._finish()
-            self.checksums = file_checksums(self.bag.source)  # while the last frames are worked on
+            self.checksums = file_checksums(self.bag.source)
+
+    def wait(self) -> None:
+        """Until the last frame is written.
+
+        Raises:
+            What the work on a frame raised.
+        """
+        with self._whole_or_nothing():
             self._workers.finish()
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Generator[None, None, None]:
+        try:
+            yield
         except BaseException as error:
             self._workers.close()
             for camera in self.cameras.values():
@@ -119,7 +134,7 @@ class Replay:
         # Once the first tick is found, nothing depends on the joints until all of them are there.
         decoder = partial(self.joints.fast_decoder, may_wait=lambda: bool(self.schedule.decisions_ns))
         cameras = {camera.topic: camera.fast_decoder for camera in self.cameras.values()}
-        left = cameras if self._workers.are_processes else ()
+        left = cameras if self._may_leave and self._workers.are_processes else ()
         return self.bag.messages(topics, {**cameras, self.topics.joints: decoder}, left, {self.topics.joints})
 
     def _replay(self) -> None:

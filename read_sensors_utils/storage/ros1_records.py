@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ NS_PER_S = 1_000_000_000
 TIME_FIELD = b"time="
 INDEX_ENTRY = np.dtype([("s", "<u4"), ("ns", "<u4"), ("offset", "<u4")])
 
-Fields = dict[bytes, bytes]
+Fields = Mapping[bytes, bytes]
 
 
 class RecordHead(NamedTuple):
@@ -40,7 +42,7 @@ class RecordHead(NamedTuple):
 
 def parse_fields(data: bytes) -> Fields | None:
     """The name=value fields of a header; None if they do not fill it exactly."""
-    fields: Fields = {}
+    fields: dict[bytes, bytes] = {}
     place = 0
     while place < len(data):
         stop = place + 4 + int.from_bytes(data[place : place + 4], "little")
@@ -50,6 +52,12 @@ def parse_fields(data: bytes) -> Fields | None:
         fields[data[place + 4 : equals]] = data[equals + 1 : stop]
         place = stop
     return fields
+
+
+@lru_cache(maxsize=256)
+def _repeated_fields(data: bytes) -> Fields | None:
+    """`parse_fields`, for headers of chunks and their indices, which are the same again and again."""
+    return parse_fields(data)
 
 
 def number(fields: Fields, name: bytes) -> int | None:
@@ -77,7 +85,7 @@ def head_in_file(file: FileBytes, offset: int) -> RecordHead | None:
     if not 0 < size <= MAX_HEADER_BYTES or offset + 8 + size > file.size:
         return None
     block = file.peek(offset, size + 8)
-    return _head(parse_fields(block[4 : 4 + size]), offset + 8 + size, block[4 + size :])
+    return _head(_repeated_fields(block[4 : 4 + size]), offset + 8 + size, block[4 + size :])
 
 
 def head_in_memory(data: bytes | memoryview, offset: int) -> RecordHead | None:
