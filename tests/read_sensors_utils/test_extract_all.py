@@ -8,10 +8,12 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from ladle.task import task_text
 from read_sensors_utils import camera_recorder
 from read_sensors_utils.annotations import interpolate_labels
 from read_sensors_utils.extract_all import extract_all, extract_and_tell
+from read_sensors_utils.storage import chunked, sqlite
 
 SCRIPT = Path("read_sensors_utils") / "format_data_replay_buffer.py"
 
@@ -92,18 +95,43 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("storage", ["mcap", "ros1"])
-def test_processes_change_no_byte(synthetic, tmp_path, small_task, storage):
+@pytest.mark.parametrize("storage", ["mcap", "db3", "ros1"])
+def test_processes_change_no_byte(synthetic, tmp_path, small_task, storage, monkeypatch):
     """One recording in one process and with three for its frames: all files are equal, the videos too."""
     path = synthetic.write_bag(tmp_path / "bags" / ("0.bag" if storage == "ros1" else "rosbag_0"),
                                synthetic.BagPlan(storage=storage))
     task = dataclasses.replace(small_task, mass=False)
+    monkeypatch.setattr(chunked, "BEGIN_BYTES", 256)  # so that the small images here count as large
+    monkeypatch.setattr(sqlite, "BEGIN_BYTES", 256)
     for workers in (1, 3):
         extract_all(path, tmp_path / str(workers), task, workers=workers)
     one, three = files_of(tmp_path / "1"), files_of(tmp_path / "3")
     assert set(one) == set(three)
     assert not [name for name in one if one[name] != three[name]]
     assert sum(name.endswith((".mp4", ".avi")) for name in one) == 3
+
+
+def test_processes_leave_out_the_same_damaged_rows(synthetic, tmp_path, small_task, monkeypatch, caplog):
+    """A row's pages lead nowhere, which only the process that reads the pixels meets: the recording is read again."""
+    path = synthetic.write_bag(tmp_path / "bags" / "rosbag_0", synthetic.BagPlan(storage="db3"))
+    [file] = path.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database:  # pages so small that an image has several
+        database.execute("PRAGMA journal_mode=DELETE")
+        database.execute("PRAGMA page_size=512")
+        database.execute("VACUUM")
+    content = bytearray(file.read_bytes())
+    pixels = synthetic.image_of(1010)[:, :, :].tobytes()[:200]
+    at = content.index(pixels, len(content) // 3) // 512 * 512
+    content[at : at + 4] = b"\x00\xff\xff\xff"
+    file.write_bytes(content)
+    task = dataclasses.replace(small_task, mass=False)
+    monkeypatch.setattr(sqlite, "BEGIN_BYTES", 256)
+    caplog.set_level("INFO")
+    for workers in (1, 3):
+        extract_all(path, tmp_path / str(workers), task, workers=workers)
+    assert "reading the recording once more" in caplog.text
+    assert files_of(tmp_path / "1") == files_of(tmp_path / "3")
+    assert "malformed" in str(EpisodeFolder(tmp_path / "3").load(0).description["source"]["losses"])
 
 
 @pytest.mark.slow

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ladle.episode import Episode, EpisodeFolder
 from ladle.errors import BagError
@@ -64,6 +66,22 @@ def test_a_wild_first_stamp_is_forgotten_where_any_origin_is_accepted(small_task
         for n, ahead in enumerate(ahead_ns):
             clock.add(START_NS + n * 30 * MS + ahead, START_NS + n * 30 * MS + 5 * MS)
         assert clock.trusted == trusted
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@given(delays_ms=st.lists(st.sampled_from([-2000, -60, -50, 0, 5, 40, 10**7, None]), max_size=20),
+       split=st.integers(0, 20), any_origin=st.booleans())
+def test_many_samples_at_once_are_the_same_as_one_by_one(small_task, delays_ms, split, any_origin):
+    """Unstamped ones, stamps of the future and of another clock among them."""
+    one, many = (StreamClock(small_task.cameras["camera_1"], START_NS, any_origin=any_origin) for _ in range(2))
+    receive = START_NS + np.arange(len(delays_ms), dtype=np.int64) * 30 * MS
+    header = np.array([0 if delay is None else received - delay * MS
+                       for delay, received in zip(delays_ms, receive.tolist(), strict=True)], np.int64)
+    for stamps in zip(header.tolist(), receive.tolist(), strict=True):
+        one.add(*stamps)
+    many.add_many(header[:split], receive[:split])
+    many.add_many(header[split:], receive[split:])
+    assert vars(many) == vars(one)
 
 
 def extracted(synthetic: ModuleType, folder: Path, task: TaskConfig, **plan: Any) -> Episode:

@@ -19,7 +19,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,9 +35,12 @@ from rosbags.typesys import Stores, get_typestore
 from ladle.errors import LadleError
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.find_bags import BagSource
-from read_sensors_utils.storage import chunked
+from read_sensors_utils.storage import chunked, sqlite
+from read_sensors_utils.storage.message_runs import one_by_one
 from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.records import RawMessage
 from read_sensors_utils.storage.source import LeftBytes
+from read_sensors_utils.storage.sqlite_rows import LeftRowError
 
 SHARED_BAGS = Path(__file__).parents[4] / "shared" / "data" / "bags"
 SHARED_SEED_BYTES = 100_000  # larger recordings make slow cases and nothing new
@@ -129,14 +132,26 @@ def _read(path: Path) -> bool:
         for message in storage.messages():
             bytes(message.data)
         whole = [bytes(message.data) for message in storage.messages()]
-        left = storage.messages(None, left=[channel.key for channel in storage.channels])
-        if [m.data.read() if isinstance(m.data, LeftBytes) else bytes(m.data) for m in left] != whole:
-            raise ValueError("messages that are left in the file are others")
+        keys = [channel.key for channel in storage.channels]
+        for left, runs in ((keys, ()), ((), keys), (keys[:1], keys[1:])):
+            met = [single for message in storage.messages(None, left, runs) for single in one_by_one(message)]
+            if _contents(met) != whole:
+                raise ValueError("messages that are left in the file, or come in runs, are others")
         for channel in storage.channels:
             sum(len(message.data) for message in storage.messages([channel.key]))
         return bool(storage.losses)
     finally:
         storage.close()
+
+
+def _contents(messages: list[RawMessage]) -> list[bytes]:
+    """A row that cannot be left is one that cannot be read either: the extraction begins again without leaving any."""
+    contents: list[bytes] = []
+    for message in messages:
+        data = message.data
+        with suppress(LeftRowError):
+            contents.append(data.read() if isinstance(data, LeftBytes) else bytes(data))
+    return contents
 
 
 def _decode(path: Path) -> None:
@@ -237,7 +252,7 @@ def _child(first: int, cases: int, seed: int) -> None:
     """Run cases; one JSON line before each and one after it."""
     with tempfile.TemporaryDirectory(prefix="ladle-fuzz-") as name:
         folder = Path(name)
-        chunked.BEGIN_BYTES = 64  # so that the small messages here count as large
+        chunked.BEGIN_BYTES = sqlite.BEGIN_BYTES = 64  # so that the small messages here count as large
         files = sorted(seeds(folder).items())
         used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_BYTES, used + MEMORY_BYTES))

@@ -19,7 +19,9 @@ from rosbags.rosbag2.storage_mcap import McapReader
 from ladle.errors import BagError
 from read_sensors_utils.storage import chunked, scan
 from read_sensors_utils.storage.mcap import McapStorage
+from read_sensors_utils.storage.message_runs import one_by_one
 from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.records import MessageRun
 from read_sensors_utils.storage.source import LeftBytes
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -281,6 +283,34 @@ def test_large_messages_can_be_left_in_the_file(tmp_path: Path, monkeypatch, kin
     left = [m.channel.key for m in found if isinstance(m.data, LeftBytes)]
     stays = kind in ("plain", "no index", "loose") and begin_bytes == 64  # 8: no record's head, 1024: all of it
     assert left == ([key for key, _ in rows(storage) if key == 1] if stays else [])
+
+
+@pytest.mark.parametrize("left", [[], [2]])
+@pytest.mark.parametrize("kind", ["plain", "no index", "loose", "zstd", "cut"])
+def test_runs_hold_the_same_messages(tmp_path: Path, kind: str, left: list[int]) -> None:
+    """Messages of one channel and length that lie side by side come together, whatever is around them."""
+    times = [(1, 2), (1, 3), (1, 4), (2, 5), (1, 6), (1, 7), (2, 8), (1, 9)]
+    records = [*DECLARED, *(message(key, time_ns, bytes([time_ns]) * 40) for key, time_ns in times),
+               message(1, 10, b"longer than the others before it was"), message(1, 11, b"x")]
+    whole = chunk(records, "zstd" if kind == "zstd" else "", index=kind != "no index")
+    data = START + (b"".join(records) if kind == "loose" else whole)
+    storage = opened(tmp_path, data[:-20] if kind == "cut" else data + END)
+    met = list(storage.messages(None, left, runs=[1]))
+    single = [m for item in met for m in one_by_one(item)]
+    expected = list(storage.messages())
+    assert [(m.channel.key, m.receive_ns, bytes(m.data)) for m in single] == [
+        (m.channel.key, m.receive_ns, bytes(m.data)) for m in expected]
+    assert [len(m.data.receive_ns) for m in met if isinstance(m.data, MessageRun)] == [3, 2]
+
+
+def test_an_index_with_a_wrong_stamp_is_noticed_in_a_run(tmp_path: Path) -> None:
+    """The record says when it was received, and the file is walked."""
+    records = [message(1, n, b"abcd") for n in range(1, 6)]
+    data = START + chunk([*DECLARED, *records]) + END
+    place = data.rindex((3).to_bytes(8, "little"))  # in the index behind the chunk
+    storage = opened(tmp_path, data[:place] + (9).to_bytes(8, "little") + data[place + 8 :])
+    single = [m for item in storage.messages(None, runs=[1]) for m in one_by_one(item)]
+    assert [m.receive_ns for m in single] == [1, 2, 3, 4, 5]
 
 
 def test_a_file_that_shrinks_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from ladle.errors import BagError
 from read_sensors_utils.storage import chunked
+from read_sensors_utils.storage.message_runs import one_by_one
 from read_sensors_utils.storage.opening import open_storage
+from read_sensors_utils.storage.records import MessageRun
 from read_sensors_utils.storage.ros1 import Ros1Storage
 from read_sensors_utils.storage.source import LeftBytes
 
@@ -86,6 +88,30 @@ def test_large_messages_can_be_left_in_the_file(tmp_path: Path, monkeypatch, com
     assert contents == [bytes(m.data) for m in storage.messages()]
     left = {m.channel.key for m in found if isinstance(m.data, LeftBytes)}
     assert left == ({key} if compression == "none" else set())
+
+
+@pytest.mark.parametrize("left", [[], [1]])
+@pytest.mark.parametrize("compression", ["none", "lz4"])
+def test_runs_hold_the_same_messages(tmp_path: Path, compression: str, left: list[int]) -> None:
+    """Messages of one connection and length that lie side by side come together."""
+    path = tmp_path / "runs.bag"
+    writer, store = Writer(path), get_typestore(Stores.ROS1_NOETIC)
+    if compression != "none":
+        writer.set_compression(Writer.CompressionFormat.LZ4)
+    writer.chunk_threshold = 2000
+    with writer:
+        places = [writer.add_connection(topic, "std_msgs/msg/String", typestore=store) for topic in ("/a", "/b")]
+        for i in range(60):
+            writer.write(places[i % 10 == 9], START_NS + i * 300_000_000, f"message {i:03} ".encode() * (1 + i // 40))
+    storage = opened(tmp_path, path.read_bytes())
+    [key] = [channel.key for channel in storage.channels if channel.topic == "/a"]
+    met = list(storage.messages(None, left, runs=[key]))
+    single = [m for item in met for m in one_by_one(item)]
+    expected = list(storage.messages())
+    assert [(m.channel.key, m.receive_ns, bytes(m.data)) for m in single] == [
+        (m.channel.key, m.receive_ns, bytes(m.data)) for m in expected]
+    assert sum(isinstance(m.data, MessageRun) for m in met) >= 6
+    assert len(met) < 25
 
 
 @pytest.mark.parametrize("name", [

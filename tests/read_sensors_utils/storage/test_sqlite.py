@@ -13,7 +13,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ladle.errors import BagError
+from read_sensors_utils.storage import sqlite
+from read_sensors_utils.storage.message_runs import one_by_one
+from read_sensors_utils.storage.source import LeftBytes
 from read_sensors_utils.storage.sqlite import SqliteStorage
+from read_sensors_utils.storage.sqlite_rows import CAN_LEAVE, LeftRowError
 
 SCHEMAS = {
     "crystal": ("name TEXT, type TEXT, serialization_format TEXT", ""),
@@ -117,6 +121,64 @@ def test_a_damaged_message_costs_only_itself(tmp_path):
     assert [stamp for _, stamp, _ in messages] == [0, 1, 2, 3, 5, 6, 7, 8]
     assert storage.losses.messages == 1
     assert "malformed" in storage.losses.reasons[0]
+
+
+needs_blobs = pytest.mark.skipif(not CAN_LEAVE, reason="Python before 3.11 reads rows whole only")
+
+
+@needs_blobs
+@pytest.mark.parametrize("backwards", [False, True])
+def test_large_messages_can_be_left_in_their_rows(tmp_path, backwards):
+    """All messages are the same, in the same order, whether the rows are in the order of receipt or not."""
+    rows = [(1 + n % 2, 100 - n if backwards else n, bytes([n]) * (BIG + n if n % 3 else 50)) for n in range(60)]
+    path = write(tmp_path / "x.db3", rows)
+    expected, _ = read(path)
+    with closing(SqliteStorage(path)) as storage:
+        found = list(storage.messages(None, left=[1]))
+        left = [m for m in found if isinstance(m.data, LeftBytes)]
+        contents = [m.data.read() if isinstance(m.data, LeftBytes) else m.data for m in found]
+        assert [(m.channel.topic, m.receive_ns, data) for m, data in zip(found, contents, strict=True)] == expected
+        assert {m.channel.key for m in left} == {1}
+        assert len(left) == sum(key == 1 and len(data) > BIG for key, _, data in rows)
+        assert bytes(left[0].data.head) == left[0].data.read()[: sqlite.BEGIN_BYTES]
+
+
+@needs_blobs
+def test_a_row_that_cannot_be_left_says_so(tmp_path):
+    """Its chain of pages leads nowhere, or the file was exchanged: whoever reads the row is not given other bytes."""
+    rows = [(1, n, bytes([65 + n]) * BIG) for n in range(9)]
+    path = write(tmp_path / "x.db3", rows)
+    content = bytearray(path.read_bytes())
+    start = next(at for at in range(0, len(content), 4096) if content[at + 4 : at + 4096] == b"E" * 4092)
+    content[start : start + 4] = b"\x00\xff\xff\xff"
+    path.write_bytes(content)
+    with closing(SqliteStorage(path)) as storage:
+        left = [m.data for m in storage.messages(None, left=[1])]
+    with pytest.raises(LeftRowError, match=r"row 5 of .* cannot be read: database disk image is malformed"):
+        left[4].read()
+    assert left[3].read() == b"D" * BIG
+    exchanged = tmp_path / "exchanged.db3"
+    write(exchanged, rows)
+    with closing(SqliteStorage(exchanged)) as storage:
+        left = [m.data for m in storage.messages(None, left=[1])]
+    write(tmp_path / "other.db3", [(1, n, bytes([70 + n]) * BIG) for n in range(9)]).replace(exchanged)
+    with pytest.raises(LeftRowError, match="exchanged"):
+        left[0].read()
+
+
+@given(sizes=st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from([0, 3, 40])), max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+def test_runs_hold_the_same_messages(tmp_path, sizes):
+    """In the same order; a run has messages of one topic and one length only."""
+    path = tmp_path / "x.db3"
+    path.unlink(missing_ok=True)
+    write(path, [(key, n, bytes([n]) * size) for n, (key, size) in enumerate(sizes)])
+    with closing(SqliteStorage(path)) as storage:
+        met = list(storage.messages(None, runs=[1]))
+        single = [message for item in met for message in one_by_one(item)]
+        assert [(m.channel.topic, m.receive_ns, m.data) for m in single] == read(path)[0]
+    changes = sum(last != this or this[0] == 2 for last, this in zip([None, *sizes], sizes, strict=False))
+    assert len(met) == changes
 
 
 @given(seed=st.integers(0, 2**32), n_flips=st.integers(1, 30))
