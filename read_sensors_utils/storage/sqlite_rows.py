@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -15,22 +16,24 @@ CAN_LEAVE = hasattr(sqlite3.Connection, "blobopen")  # from Python 3.11 on
 MAX_OPEN = 4  # databases at once in a process that reads rows
 
 
+_OPENINGS = count()
+
+
 class LeftRowError(LadleError):
     """A row that was left in the file cannot be read: the recording is to be read without leaving any."""
 
 
 class DatabaseFile(NamedTuple):
-    """A database as it was when the recording was opened."""
+    """A database as it was when the recording was opened for the n-th time in this process."""
 
     path: Path
-    inode: int
-    size: int
+    state: tuple[int, int, int]
+    opening: int
 
     @classmethod
     def of(cls, path: Path) -> DatabaseFile:
         """The file of that path now. Raises OSError."""
-        status = path.stat()
-        return cls(path, status.st_ino, status.st_size)
+        return cls(path, _state(path), next(_OPENINGS))
 
 
 class RowPlace(NamedTuple):
@@ -64,10 +67,15 @@ def blob_part(database: sqlite3.Connection, rowid: int, at: int, size: int) -> b
 
 
 @lru_cache(maxsize=MAX_OPEN)
-def _opened(file: DatabaseFile, process: int) -> sqlite3.Connection:
+def _opened(file: DatabaseFile, _process: int) -> sqlite3.Connection:
     """A connection of this process alone: SQLite's do not survive a fork."""
     database = opened_to_read(file.path)
-    database.execute("SELECT rowid FROM messages LIMIT 1").fetchone()  # opens the file
-    if DatabaseFile.of(file.path) != file:
+    database.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the file
+    if _state(file.path) != file.state:
         raise ValueError("the file was exchanged or is being written to")
     return database
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -120,9 +120,11 @@ def test_processes_leave_out_the_same_damaged_rows(synthetic, tmp_path, small_ta
         database.execute("PRAGMA page_size=512")
         database.execute("VACUUM")
     content = bytearray(file.read_bytes())
-    pixels = synthetic.image_of(1010)[:, :, :].tobytes()[:200]
-    at = content.index(pixels, len(content) // 3) // 512 * 512
-    content[at : at + 4] = b"\x00\xff\xff\xff"
+    pixels = synthetic.image_of(1000).tobytes()  # of the frame taken after a second
+    at = next(at for at in range(0, len(content), 512) if content[at + 4 : at + 508] in pixels)
+    pointer = (at // 512 + 1).to_bytes(4, "big")
+    to_page = next(n for n in range(len(content)) if content[n : n + 4] == pointer and content[n - 99 : n] in pixels)
+    content[to_page : to_page + 4] = b"\x00\xff\xff\xff"
     file.write_bytes(content)
     task = dataclasses.replace(small_task, mass=False)
     monkeypatch.setattr(sqlite, "BEGIN_BYTES", 256)
