@@ -7,7 +7,7 @@ import sqlite3
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ladle.errors import LadleError
@@ -45,7 +45,7 @@ class RowPlace(NamedTuple):
     def read(self, at: int, size: int) -> bytes:
         """So many bytes, from the at-th on. Raises LeftRowError."""
         try:
-            return blob_part(_opened(self.file, os.getpid()), self.rowid, at, size)
+            return _blob_part(_opened(self.file, os.getpid()), self.rowid, at, size)
         except (sqlite3.Error, OSError, ValueError) as error:
             raise LeftRowError(f"row {self.rowid} of {self.file.path} cannot be read: {error}") from error
 
@@ -56,9 +56,13 @@ def opened_to_read(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
 
 
-def blob_part(database: sqlite3.Connection, rowid: int, at: int, size: int) -> bytes:
-    """Part of a row's message, without reading the whole. Raises sqlite3.Error, and ValueError where it is shorter."""
-    with database.blobopen("messages", "data", rowid, readonly=True) as blob:
+def opened_blob(database: Any, rowid: int) -> Any:
+    """The message of a row, as a file to read parts of; only where CAN_LEAVE. Raises sqlite3.Error."""
+    return database.blobopen("messages", "data", rowid, readonly=True)
+
+
+def _blob_part(database: sqlite3.Connection, rowid: int, at: int, size: int) -> bytes:
+    with opened_blob(database, rowid) as blob:
         blob.seek(at)
         part = blob.read(size)
     if len(part) != size:
