@@ -140,8 +140,8 @@ class Bag:
         Args:
             through: topic -> what makes a faster decoder out of the topic's own.
             left: topics whose faster decoder can do with LeftBytes, for messages that may stay in the file.
-            runs: topics whose faster decoder takes a MessageRun as well, to come with its last stamp, or gives None for
-                one whose messages are to come one by one.
+            runs: topics whose faster decoder takes a MessageRun, to come with its last stamp, or gives None for one
+                whose messages are to come one by one.
 
         Raises:
             BagError: a file cannot be read any further.
@@ -232,8 +232,7 @@ class Bag:
                     if channel.topic in topics and storage.counts.get(channel.key, 0)]
             if keys:
                 every = len(keys) == sum(count > 0 for count in storage.counts.values())
-                stay, run = ([channel.key for channel in storage.channels if channel.topic in some]
-                             for some in (left, runs))
+                stay, run = ([c.key for c in storage.channels if c.topic in some] for some in (left, runs))
                 streams.append(storage.messages(None if every else keys, stay, run))
         return streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("receive_ns"))
 

@@ -25,7 +25,7 @@ from read_sensors_utils.storage.records import Channel, Losses, RawMessage
 from read_sensors_utils.storage.source import BEGIN_BYTES, LeftBytes
 from read_sensors_utils.storage.sqlite_log import settled
 from read_sensors_utils.storage.sqlite_pages import FoundRows, LeafRow, SqlitePages
-from read_sensors_utils.storage.sqlite_rows import CAN_LEAVE, DatabaseFile, RowPlace, opened_to_read
+from read_sensors_utils.storage.sqlite_rows import CAN_LEAVE, DatabaseFile, RowPlace, opened_blob, opened_to_read
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ class SqliteStorage:
         """The message of a row that did not give it itself; None where there is none."""
         if type(found) is not int or not CAN_LEAVE:
             return None
-        with suppress(sqlite3.Error), self._database.blobopen("messages", "data", number, readonly=True) as blob:
+        with suppress(sqlite3.Error), opened_blob(self._database, number) as blob:
             if len(blob) == found:
                 return LeftBytes(RowPlace(self._file, number), found, memoryview(blob.read(BEGIN_BYTES)))
         data = self._one(number, "data")
