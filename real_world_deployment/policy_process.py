@@ -62,11 +62,12 @@ def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader
         policy.reset(message.values["seed"])
         return None
     number = message.values["number"]
-    begun_s = time.monotonic()
     try:
         window = _window(message, readers)
         if message.kind == ASK:
-            chunk = answer_to(policy, window, to_running(message))
+            running = to_running(message)
+            begun_s = time.monotonic()
+            chunk = answer_to(policy, window, running)
             return chunk_message(CHUNK, chunk, number=number, inference_s=time.monotonic() - begun_s)
         if isinstance(policy, WatchingPolicy):
             policy.observe(window)

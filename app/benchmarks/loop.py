@@ -41,8 +41,8 @@ def measure_loop(seconds: float) -> dict[str, Any]:
 
     Returns:
         obs_to_command_p50_ms, _p99_ms: from the instant at which a tick is due, with all that has come by then, until
-            the command that answers it is published; through the policy's process and back. steps_p50_ms, _p99_ms: on
-            what it goes, see `loop_nodes.STEPS`.
+            the command that answers it is published; through the policy's process and back, less the time that the
+            policy itself took. steps_p50_ms, _p99_ms: on what it goes, see `loop_nodes.STEPS`.
         ruckig_period_p999_ms, ruckig_outliers: between set-points; how many periods were longer than 5 ms.
         lost_joint_states: stamped between the first and the last that the loop took in, and not taken in.
         cpu_share: processor time of the deployment's processes as a share of one core.
