@@ -20,6 +20,7 @@ from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingReader
 from real_world_deployment.policy_caller import WatchingPolicy, answer_to
 from real_world_deployment.policy_messages import chunk_message, to_running, to_window
+from real_world_deployment.urgency import Urgency
 
 MESSAGE_BYTES = 1 << 20
 ASK, OBSERVE, RESET = "ask", "observe", "reset"
@@ -44,9 +45,9 @@ def main() -> None:
             "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
             "n_action_steps": getattr(policy, "n_action_steps", None), "continues": can_continue(policy)},
             {} if (starts := starts_of(policy)) is None else {START_POSES: starts}))
-        readers = dict[str, RingReader]()
+        readers, urgency = dict[str, RingReader](), Urgency()
         while data := _hear(link):
-            answer = _answer(policy, ArrayMessage.from_bytes(data), readers)
+            answer = _answer(policy, ArrayMessage.from_bytes(data), readers, urgency)
             if answer is not None:
                 _say(link, answer)
 
@@ -57,9 +58,11 @@ def make(factory: str, text: str) -> Policy:
     return cast(Policy, getattr(importlib.import_module(module), function)(text))
 
 
-def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader]) -> ArrayMessage | None:
+def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader],
+            urgency: Urgency) -> ArrayMessage | None:
     if message.kind == RESET:
-        policy.reset(message.values["seed"])
+        with urgency.set_aside():
+            policy.reset(message.values["seed"])
         return None
     number = message.values["number"]
     try:
@@ -67,10 +70,12 @@ def _answer(policy: Policy, message: ArrayMessage, readers: dict[str, RingReader
         if message.kind == ASK:
             running = to_running(message)
             begun_s = time.monotonic()
-            chunk = answer_to(policy, window, running)
+            with urgency.set_aside():
+                chunk = answer_to(policy, window, running)
             return chunk_message(CHUNK, chunk, number=number, inference_s=time.monotonic() - begun_s)
         if isinstance(policy, WatchingPolicy):
-            policy.observe(window)
+            with urgency.set_aside():
+                policy.observe(window)
     except Exception as error:  # whatever a policy raises is raised where the answer is fetched
         return _failure(FAILED if message.kind == ASK else WATCH_FAILED, error, number)
     return None
