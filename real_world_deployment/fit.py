@@ -104,18 +104,13 @@ def _design(knots: Array, degree: int, at: Array) -> Array:
     """(m, C) values of the B-spline basis at m instants (de Boor's recursion, 0 / 0 = 0)."""
     last = len(knots) - degree - 2
     span = np.clip(np.searchsorted(knots, at, side="right") - 1, degree, last)
-    rows = np.arange(len(at))
     values = np.zeros((len(at), len(knots) - degree - 1))
-    local = np.zeros((len(at), degree + 1))
-    local[:, 0] = 1.0
+    local, column = np.ones((len(at), 1)), at[:, None]
     for k in range(1, degree + 1):
-        saved = np.zeros(len(at))
-        for r in range(k):
-            right, left = knots[span + r + 1], knots[span + r + 1 - k]
-            share = local[:, r] / (right - left)
-            local[:, r] = saved + (right - at) * share
-            saved = (at - left) * share
-        local[:, k] = saved
-    for r in range(degree + 1):
-        values[rows, span - degree + r] = local[:, r]
+        right, left = knots[span[:, None] + np.arange(1, k + 1)], knots[span[:, None] + np.arange(1 - k, 1)]
+        share = local / (right - left)
+        local = np.zeros((len(at), k + 1))
+        local[:, 1:] = (column - left) * share
+        local[:, :-1] += (right - column) * share
+    values[np.arange(len(at))[:, None], span[:, None] + np.arange(-degree, 1)] = local
     return values
