@@ -65,8 +65,8 @@ class ObservationBuffer:
         assert self._task.joints is not None
         self._joints = SampleStream(self._task.joints, len(self._names))
         self._cameras = {key: SampleStream(self._task.cameras[key]) for key in self.camera_keys}
-        # Views of depth frames by their stamps, of cameras whose views have been asked for: made as the frames come, for
-        # then nobody waits for them.
+        # Views of depth frames by their stamps, of cameras whose views have been asked for: made as the frames come,
+        # when nobody waits for them.
         self._views: dict[str, dict[float, NDArray[np.uint8]]] = {}
         self._last_quaternion: Array | None = None
         self._plausible = PlausibleJoints(self._task.limits)

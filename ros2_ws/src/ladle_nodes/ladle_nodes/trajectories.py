@@ -1,8 +1,8 @@
 """trajectory_msgs/JointTrajectory to and from arrays, and to the bytes that go over the wire.
 
 A message object of twenty points is sixty arrays and twenty durations: making and serialising it costs rclpy most of a
-millisecond, for which the arm waits. The bytes themselves are one numpy array (XCDR1, OMG DDS-XTypes 7.4.1: little endian,
-doubles on multiples of 8 behind the 4 bytes that tell the encoding).
+millisecond, for which the arm waits. The bytes themselves are one numpy array (XCDR1, OMG DDS-XTypes 7.4.1: little
+endian, doubles on multiples of 8 behind the 4 bytes that tell the encoding).
 """
 
 from __future__ import annotations
