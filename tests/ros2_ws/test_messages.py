@@ -89,7 +89,7 @@ def test_plans_as_bytes_are_what_rclpy_reads(names: tuple[str, ...], n: int) -> 
     """Wherever the names' lengths put the first point, and both ways; bytes of rclpy's own making are read as well."""
     random = np.random.default_rng(3)
     q, dq, ddq = (random.normal(size=(n, len(names))) for _ in range(3))
-    sent = JtcMessage(-0.125, names, 0.001 * np.arange(1, n + 1), q, dq, ddq)
+    sent = JtcMessage(-0.125, names, 0.001 * np.arange(1, n + 1, dtype=np.float64), q, dq, ddq)
     plans = TrajectoryBytes(names)
     assert plans.is_exact
     start_ns = 1_700_000_000_123_456_789
@@ -108,7 +108,8 @@ def test_a_plan_of_others_is_read_as_it_was_meant() -> None:
     """With efforts, or names in another order: the bytes are not ours."""
     names = ("a", "b")
     plan = to_trajectory(JtcMessage(0.0, names, np.array([0.5]), *(np.ones((1, 2)) * k for k in (1, 2, 3))), 10**18)
-    plan.points[0].effort = array("d", [7.0, 8.0])
+    (point,) = plan.points
+    point.effort = array("d", [7.0, 8.0])
     plan.joint_names = ["b", "a"]
     back = TrajectoryBytes(names).plan(bytes(serialize_message(plan)), 10**18)
     assert back.joint_names == ("b", "a")

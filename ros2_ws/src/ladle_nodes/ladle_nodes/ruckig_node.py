@@ -9,6 +9,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,7 +245,7 @@ class RuckigNode:
         self._streamed_until_s = 0.0
         self._begun = start_ns > 0
 
-    def _keep_plan(self, message: bytes) -> None:
+    def _keep_plan(self, message: Any) -> None:  # bytes, which the types of rclpy do not know of
         self._plans.append(message)
         self._plans_seen += 1
 
