@@ -47,7 +47,7 @@ def fit_motion(start: JointState, times_s: Array, q_rad: Array, tail_s: float, c
     last_s = float(times_s[-1]) if len(times_s) else start.time_s
     spans = max(math.ceil(((last_s - start.time_s + tail_s) * 1000.0 - 1e-6) / KNOT_MS), 6)
     basis = _basis(spans)
-    design = _design(basis.knots, DEGREE, times_s - start.time_s)
+    design = basis_values(basis.knots, DEGREE, times_s - start.time_s)
     weight = spacing_s * (2.0 * math.pi * cutoff_hz) ** 6
     hessian = weight * (design.T @ design) + basis.jerk
     first = _first_coefficients(basis, start)
@@ -97,25 +97,20 @@ def _derivative(knots: Array, order: int, at: Array) -> Array:
         width: Array = knots[degree + 1:degree + len(transform)] - knots[1:len(transform)]
         transform = degree * np.diff(transform, axis=0) / width[:, None]
         knots, degree = knots[1:-1], degree - 1
-    return _design(knots, degree, at) @ transform
+    return basis_values(knots, degree, at) @ transform
 
 
-def _design(knots: Array, degree: int, at: Array) -> Array:
+def basis_values(knots: Array, degree: int, at: Array) -> Array:
     """(m, C) values of the B-spline basis at m instants (de Boor's recursion, 0 / 0 = 0)."""
     last = len(knots) - degree - 2
     span = np.clip(np.searchsorted(knots, at, side="right") - 1, degree, last)
-    rows = np.arange(len(at))
     values = np.zeros((len(at), len(knots) - degree - 1))
-    local = np.zeros((len(at), degree + 1))
-    local[:, 0] = 1.0
+    local, column = np.ones((len(at), 1)), at[:, None]
     for k in range(1, degree + 1):
-        saved = np.zeros(len(at))
-        for r in range(k):
-            right, left = knots[span + r + 1], knots[span + r + 1 - k]
-            share = local[:, r] / (right - left)
-            local[:, r] = saved + (right - at) * share
-            saved = (at - left) * share
-        local[:, k] = saved
-    for r in range(degree + 1):
-        values[rows, span - degree + r] = local[:, r]
+        right, left = knots[span[:, None] + np.arange(1, k + 1)], knots[span[:, None] + np.arange(1 - k, 1)]
+        share = local / (right - left)
+        local = np.zeros((len(at), k + 1))
+        local[:, 1:] = (column - left) * share
+        local[:, :-1] += (right - column) * share
+    values[np.arange(len(at))[:, None], span[:, None] + np.arange(-degree, 1)] = local
     return values

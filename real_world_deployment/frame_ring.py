@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
-from real_world_deployment.ring_layout import COUNT_AT, PAYLOAD_AT, SLOTS_AT, STAMPS, RingLayout
+from real_world_deployment.ring_layout import COUNT_AT, PAYLOAD_AT, SLOTS_AT, RingLayout
 from real_world_deployment.ring_segment import claim_segment, is_current, layout_of, release_segment, segment_path
 
 READ_ATTEMPTS = 5
+WORD = (1 << 64) - 1
 SPARE_SLOTS = 4  # so many records may be written while a reader copies the oldest that it wants
 
 Bytes = NDArray[np.uint8]
@@ -84,8 +84,12 @@ class _Segment:
 
 
 def checksum(sequence: int, header_ns: int, receive_ns: int, payload: Bytes) -> int:
-    """crc32 over everything of a record."""
-    return zlib.crc32(payload.data, zlib.crc32(STAMPS.pack(sequence, header_ns, receive_ns)))
+    """The sum of all 64-bit words of a record: what is half of one frame and half of another has another sum.
+
+    It is there for copies that were overtaken, not for damaged memory; a crc32 would take fifteen times as long, and
+    the loop waits for it.
+    """
+    return (sequence + header_ns + receive_ns + int(payload.view(np.uint64).sum())) & WORD
 
 
 class RingWriter:

@@ -35,9 +35,7 @@ MAX_HOMINGS = 3  # of one run, where refreshes come too late again and again
 
 
 class DeploymentLoop:
-    """One run of a policy on an arm.
-
-    Call `tick` at every tick of the task or more often; feed `observations` before.
+    """One run of a policy on an arm: feed `observations`, and call `tick` at every tick of the task or more often.
 
     Attributes:
         run: the state, why, by which alarm and since when.
@@ -180,7 +178,8 @@ class DeploymentLoop:
         """Do what is due at now_s, and keep the controller supplied: to be called every `refresh_s` or so."""
         self._now_s = now_s
         self.watchdogs.clock.note(now_s)
-        self._motion.refresh(now_s)
+        if self.state is not LoopState.RUNNING or not self.questions.is_due(now_s):
+            self._motion.refresh(now_s)  # else when the question has been put: the policy need not wait for it
         if self.state is LoopState.IDLE and self.run.wish is not Wish.NONE:
             self._begin(now_s)
         elif self.state in MOVING or self.state is LoopState.HOLD:
@@ -193,6 +192,7 @@ class DeploymentLoop:
             self._watch_homing(now_s)
         if self.state is LoopState.RUNNING:
             self._let_policy_move(now_s)
+        self._motion.refresh(now_s)
         return self.state
 
     def _clear(self, seed: int) -> None:
@@ -274,6 +274,7 @@ class DeploymentLoop:
         self._use_answer(now_s)
         if self.state is LoopState.RUNNING:
             self.questions.put(now_s, at_rest=self._motion.is_at_rest(now_s))
+            self._motion.refresh(now_s)
             self._use_answer(now_s)
         trouble = self.questions.trouble or self.questions.silence(now_s)
         if trouble is not None and self.state is LoopState.RUNNING:

@@ -36,6 +36,7 @@ from real_world_deployment.sample_stream import KEPT_S, SampleStream
 Array = NDArray[np.float64]
 
 JOINTS = "joints"
+KEPT_VIEWS = 128  # of each depth camera; older ones are made again
 
 
 class ObservationBuffer:
@@ -64,6 +65,9 @@ class ObservationBuffer:
         assert self._task.joints is not None
         self._joints = SampleStream(self._task.joints, len(self._names))
         self._cameras = {key: SampleStream(self._task.cameras[key]) for key in self.camera_keys}
+        # Views of depth frames by their stamps, of cameras whose views have been asked for: made as the frames come,
+        # when nobody waits for them.
+        self._views: dict[str, dict[float, NDArray[np.uint8]]] = {}
         self._last_quaternion: Array | None = None
         self._plausible = PlausibleJoints(self._task.limits)
 
@@ -94,7 +98,10 @@ class ObservationBuffer:
         """
         if key not in self._cameras:
             raise ObservationError(f"no camera {key!r} in this run; there are: {', '.join(self._cameras) or 'none'}")
-        self._cameras[key].add(key, header_s, receive_s, to_task_size(image, self._task.cameras[key]))
+        stream = self._cameras[key]
+        stream.add(key, header_s, receive_s, to_task_size(image, self._task.cameras[key]))
+        if key in self._views and len(stream):
+            self._view(key, len(stream) - 1)
 
     def newest_joints(self) -> Array | None:
         """(J,) joints received last, None before the first."""
@@ -186,10 +193,20 @@ class ObservationBuffer:
         """(To, H, W[, 3]): colour, ticks by their own name, or the depth view three times as in the replay buffer."""
         source, camera = self._camera(key)
         shown = newest_received_at(cameras[source], decisions_s)
-        frames = np.stack([self._cameras[source].images[index] for index in shown])
         if camera.kind == "depth" and key == source:
-            return depth_view_rgb(frames, camera)
-        return frames
+            self._views.setdefault(key, {})
+            return np.stack([self._view(key, index) for index in shown])
+        return np.stack([self._cameras[source].images[index] for index in shown])
+
+    def _view(self, key: str, index: int) -> NDArray[np.uint8]:
+        """(H, W, 3) of a depth camera's frame."""
+        stream, views = self._cameras[key], self._views[key]
+        stamp_s = float(stream.header_s[index])
+        if stamp_s not in views:
+            views[stamp_s] = depth_view_rgb(stream.images[index][None], self._task.cameras[key])[0]
+            if len(views) > KEPT_VIEWS:
+                del views[next(iter(views))]
+        return views[stamp_s]
 
     def _camera(self, key: str) -> tuple[str, CameraConfig]:
         for source in self.camera_keys:

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from ladle.errors import LadleError, ObservationError
@@ -21,6 +22,7 @@ from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingReader
 from real_world_deployment.policy_caller import WatchingPolicy, answer_to
 from real_world_deployment.policy_messages import chunk_message, to_running, to_window
+from real_world_deployment.urgency import Urgency
 
 MESSAGE_BYTES = 1 << 20
 ASK, OBSERVE, RESET = "ask", "observe", "reset"
@@ -42,9 +44,10 @@ def main() -> None:
                 return
             raise
         _say(link, introduction(policy))
-        readers = dict[str, RingReader]()
+        readers, urgency = dict[str, RingReader](), Urgency()
         while data := _hear(link):
-            answer = reply(policy, ArrayMessage.from_bytes(data), lambda message: _window(message, readers))
+            answer = reply(policy, ArrayMessage.from_bytes(data), lambda message: _window(message, readers),
+                           urgency.set_aside)
             if answer is not None:
                 _say(link, answer)
 
@@ -64,20 +67,28 @@ def introduction(policy: Policy) -> ArrayMessage:
 
 
 def reply(policy: Policy, message: ArrayMessage,
-          window_of: Callable[[ArrayMessage], ObservationWindow]) -> ArrayMessage | None:
-    """What is to be said to a message of a run; None for nothing. Whatever the policy raises is said too."""
+          window_of: Callable[[ArrayMessage], ObservationWindow],
+          aside: Callable[[], AbstractContextManager[None]] = nullcontext) -> ArrayMessage | None:
+    """What is to be said to a message of a run; None for nothing. Whatever the policy raises is said too.
+
+    aside is what the policy itself runs in.
+    """
     if message.kind == RESET:
-        policy.reset(message.values["seed"])
+        with aside():
+            policy.reset(message.values["seed"])
         return None
     number = message.values["number"]
-    begun_s = time.monotonic()
     try:
         window = window_of(message)
         if message.kind == ASK:
-            chunk = answer_to(policy, window, to_running(message))
+            running = to_running(message)
+            begun_s = time.monotonic()
+            with aside():
+                chunk = answer_to(policy, window, running)
             return chunk_message(CHUNK, chunk, number=number, inference_s=time.monotonic() - begun_s)
         if isinstance(policy, WatchingPolicy):
-            policy.observe(window)
+            with aside():
+                policy.observe(window)
     except Exception as error:  # whatever a policy raises is raised where the answer is fetched
         return failure(message.kind, error, number)
     return None

@@ -131,6 +131,10 @@ class Questions:
             return None  # of before the pause: the arm has come to rest since
         return chunk, joined
 
+    def is_due(self, now_s: float) -> bool:
+        """Whether a tick of the task is due at which nothing is being waited for."""
+        return self._asked_s is None and now_s >= self.next_tick_s - EARLY_S
+
     @property
     def is_open(self) -> bool:
         """Whether an answer is awaited."""

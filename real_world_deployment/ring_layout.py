@@ -4,7 +4,7 @@
     4096   8 number of records written so far (a hint; the slots are what counts)
     8192   slot 0, slot 1, ...
 
-    slot   0 sequence | 8 header_ns | 16 receive_ns | 24 crc32 of sequence, stamps and payload | 64 payload
+    slot   0 sequence | 8 header_ns | 16 receive_ns | 24 sum of sequence, stamps and payload | 64 payload
 
 The sequence of record n is 2n + 1 while it is being written and 2n + 2 when it is whole.
 """
@@ -24,9 +24,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from ladle.errors import ObservationError
 
-MAGIC = b"LADLRNG1"
+MAGIC = b"LADLRNG2"
 HEAD = struct.Struct("<8sII")
-STAMPS = struct.Struct("<Qqq")  # sequence, header_ns, receive_ns
 COUNT_AT = 4096
 SLOTS_AT = 8192
 PAYLOAD_AT = 64

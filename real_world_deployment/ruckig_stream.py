@@ -11,6 +11,7 @@ import ruckig
 from numpy.typing import NDArray
 
 from ladle.errors import MotionError
+from real_world_deployment.ruckig_profile import positions_and_velocities
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
 from real_world_deployment.trajectory import CYCLE_S, JointState, JointTrajectory
@@ -190,9 +191,9 @@ class RuckigController:
         """Ruckig may swing beyond a target that lies inside; an arm that is outside already may come back."""
         # Ruckig's own position_extrema hold a 0 for some joints that stand still.
         instants_s = np.append(np.arange(0.0, segment.duration, CYCLE_S), segment.duration)
-        states = np.array([segment.at_time(at_s)[:2] for at_s in instants_s.tolist()])
-        rows, bounds = states[:, 0], self._limits.velocity_bounds(states[:, 0])
-        if np.any(states[:, 1] < bounds.lower_rad_s - ROUNDING) or np.any(states[:, 1] > bounds.upper_rad_s + ROUNDING):
+        rows, speeds = positions_and_velocities(segment, instants_s)
+        bounds = self._limits.velocity_bounds(rows)
+        if np.any(speeds < bounds.lower_rad_s - ROUNDING) or np.any(speeds > bounds.upper_rad_s + ROUNDING):
             raise MotionError(f"{way} is faster than a joint may be where it is")
         lowest, highest = rows.min(axis=0), rows.max(axis=0)
         lower, upper = np.minimum(self._limits.lower_rad, q_rad), np.maximum(self._limits.upper_rad, q_rad)

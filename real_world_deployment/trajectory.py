@@ -114,7 +114,7 @@ class JointTrajectory:
             states[order, :, :-1] = (coefficients @ powers).reshape(n_joints, -1)
         states[0, :, -1] = self.q_rad[-1]
         after = states[3, :, int(steps_ms[0])::int(steps_ms[0])]
-        before = _states(self._coefficients, CYCLE_S * int(steps_ms[0]))[3].T
+        before = _jerk(self._coefficients, CYCLE_S * int(steps_ms[0])).T
         after[...] = np.where(np.abs(before) > np.abs(after), before, after)
         return JointStates(*states.transpose(0, 2, 1))
 
@@ -157,18 +157,18 @@ class JointTrajectory:
 
 def _coefficients(times_s: Array, q: Array, dq: Array, ddq: Array) -> Array:
     """(6, n - 1, J) of the quintics between nodes (n, J)."""
-    h = np.diff(times_s)[:, None]
-    d = np.diff(q, axis=0)
+    h = (times_s[1:] - times_s[:-1])[:, None]
+    d = q[1:] - q[:-1]
     v0, v1 = dq[:-1], dq[1:]
     a0, a1 = ddq[:-1], ddq[1:]
     h2 = h * h
     h3 = h2 * h
-    return np.stack([
-        q[:-1], v0, 0.5 * a0,
-        (20 * d - (8 * v1 + 12 * v0) * h - (3 * a0 - a1) * h2) / (2 * h3),
-        (-30 * d + (14 * v1 + 16 * v0) * h + (3 * a0 - 2 * a1) * h2) / (2 * h3 * h),
-        (12 * d - 6 * (v1 + v0) * h - (a0 - a1) * h2) / (2 * h3 * h2),
-    ])
+    found: Array = np.empty((6, *d.shape))
+    found[0], found[1], found[2] = q[:-1], v0, 0.5 * a0
+    found[3] = (20 * d - (8 * v1 + 12 * v0) * h - (3 * a0 - a1) * h2) / (2 * h3)
+    found[4] = (-30 * d + (14 * v1 + 16 * v0) * h + (3 * a0 - 2 * a1) * h2) / (2 * h3 * h)
+    found[5] = (12 * d - 6 * (v1 + v0) * h - (a0 - a1) * h2) / (2 * h3 * h2)
+    return found
 
 
 def _states(c: Array, t: Array | float) -> tuple[Array, Array, Array, Array]:
@@ -176,7 +176,12 @@ def _states(c: Array, t: Array | float) -> tuple[Array, Array, Array, Array]:
     return (c[0] + t * (c[1] + t * (c[2] + t * (c[3] + t * (c[4] + t * c[5])))),
             c[1] + t * (2 * c[2] + t * (3 * c[3] + t * (4 * c[4] + t * 5 * c[5]))),
             2 * c[2] + t * (6 * c[3] + t * (12 * c[4] + t * 20 * c[5])),
-            6 * c[3] + t * (24 * c[4] + t * 60 * c[5]))
+            _jerk(c, t))
+
+
+def _jerk(c: Array, t: Array | float) -> Array:
+    """The third derivative alone."""
+    return 6 * c[3] + t * (24 * c[4] + t * 60 * c[5])
 
 
 @lru_cache(maxsize=16)

@@ -27,11 +27,13 @@ from app.up import command
 from ladle.errors import DeploymentError
 from ladle.task import load_task
 from ladle_bringup.description import BringupSettings, NodeDescription, describe, environment
+from real_world_deployment.trajectory import CYCLE_S
 
 TASK = "scoop"
 WARM_UP_S = 12.0  # start of the processes, discovery, the questions before the run
 MARGIN_S = 1.0  # at both ends of what the reader of joint states has seen
 OUTLIER_S = 0.005
+LEAST_SHARE = 0.9  # of the commands and set-points that were due: a run that was held is no measurement
 
 
 def measure_loop(seconds: float) -> dict[str, Any]:
@@ -39,8 +41,8 @@ def measure_loop(seconds: float) -> dict[str, Any]:
 
     Returns:
         obs_to_command_p50_ms, _p99_ms: from the instant at which a tick is due, with all that has come by then, until
-            the command that answers it is published; through the policy's process and back. steps_p50_ms, _p99_ms: on
-            what it goes, see `loop_nodes.STEPS`.
+            the command that answers it is published; through the policy's process and back, less the time that the
+            policy itself took. steps_p50_ms, _p99_ms: on what it goes, see `loop_nodes.STEPS`.
         ruckig_period_p999_ms, ruckig_outliers: between set-points; how many periods were longer than 5 ms.
         lost_joint_states: stamped between the first and the last that the loop took in, and not taken in.
         cpu_share: processor time of the deployment's processes as a share of one core.
@@ -86,13 +88,15 @@ def timed(node: NodeDescription, folder: Path) -> list[str]:
 
 def summary(policy: dict[str, Any], ruckig: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The figures of the last `seconds` of what both nodes have noted."""
-    steps_s = np.array(policy["steps_s"][-round(seconds * load_task(TASK).rate_hz):]).reshape(-1, len(STEPS))
+    due = round(seconds * load_task(TASK).rate_hz)
+    steps_s = np.array(policy["steps_s"][-due:]).reshape(-1, len(STEPS))
     latencies_s = steps_s.sum(axis=1)
     published_s = np.array(ruckig["published_s"])
     published_s = published_s[published_s > published_s[-1] - seconds] if len(published_s) else published_s
-    if len(latencies_s) < 2 or len(published_s) < 2:
-        raise DeploymentError(f"nothing was measured: {len(latencies_s)} commands, {len(published_s)} set-points; the "
-                              f"loop was {policy['state']}: {policy['detail']}; is the machine overloaded?")
+    if len(latencies_s) < LEAST_SHARE * due or len(published_s) < LEAST_SHARE * seconds / CYCLE_S:
+        raise DeploymentError(f"no run of {seconds:g} s was measured, only {len(latencies_s)} commands and "
+                              f"{len(published_s)} set-points; the loop was {policy['state']}: {policy['detail']}; is "
+                              "the machine overloaded?")
     periods_s = np.diff(published_s)
     stamps_ms = np.unique(np.round(np.array(policy["stamps_s"]) * 1000.0).astype(np.int64))
     stamps_ms = stamps_ms[stamps_ms > stamps_ms[-1] - round(seconds * 1000)]

@@ -29,7 +29,8 @@ from real_world_deployment.trajectory import JointTrajectory
 Spent = tuple[float, float]  # processor time and wall-clock time, in seconds
 
 # From a tick's due time to the command that answers it: until the tick begins, with all that has come by then; until
-# its window has been built and put to the policy; until the answer is there; until the command has been published.
+# its window has been built and put to the policy; until the answer is there, through the policy's process and back, but
+# without the inference itself; until the command has been published.
 STEPS = ("wait", "ask", "policy", "motion")
 
 
@@ -106,7 +107,10 @@ class TimedPolicyNode(PolicyNode):
     def _send(self, message: JtcMessage) -> None:
         super()._send(message)
         if self._is_answer and len(self._marks_s) == len(STEPS) - 1:
-            self._steps_s.append(np.diff([self._due_s, *self._marks_s, self._now_s()]).tolist())
+            assert self._process is not None
+            steps_s = np.diff([self._due_s, *self._marks_s, self._now_s()])
+            steps_s[STEPS.index("policy")] -= self._process.inference_s
+            self._steps_s.append(steps_s.tolist())
 
     def close(self) -> None:
         """Tell what was measured."""

@@ -1,4 +1,4 @@
-"""The policy of `ladle bench loop`: it answers at once and moves the arm, as a standing one would cost less."""
+"""The policy of `ladle bench loop`: it answers at once and moves the arm, for a standing one would cost less."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ladle.policy import ActionChunk, ObservationWindow
 from ladle.task import load_task
 from ladle_nodes.policies import HoldPolicy, PolicyRecipe
 
-AMPLITUDE_M = 0.02  # the measured arm stands still; so much is no following error yet
-FREQUENCY_HZ = 0.3
+AMPLITUDE_M, FREQUENCY_HZ = 0.05, 0.3  # at most 0.094 m/s; demonstrations stay below 0.2 m/s
+SWELL_S = 2.0  # the sway grows from nothing
 
 
 class SwayPolicy(HoldPolicy):
@@ -19,12 +19,24 @@ class SwayPolicy(HoldPolicy):
 
     n_obs_steps = 2
 
+    def __init__(self, cameras: tuple[str, ...], period_s: float) -> None:
+        super().__init__(cameras, period_s)
+        self._begun_s: float | None = None
+
+    def reset(self, seed: int) -> None:
+        """Sway about the next pose that is seen."""
+        super().reset(seed)
+        self._begun_s = None
+
     def predict(self, window: ObservationWindow) -> ActionChunk:
-        """One smooth motion, whenever it is asked; it begins at rest."""
+        """One motion, whenever it is asked."""
         held = super().predict(window)
+        if self._begun_s is None:
+            self._begun_s = window.time_s
+        since_s = held.times_s - self._begun_s
         poses = np.array(held.parts["pose"])
-        phase = 2.0 * math.pi * FREQUENCY_HZ * held.times_s
-        poses[:, 1] += AMPLITUDE_M * np.sin(phase)
+        poses[:, 1] += (AMPLITUDE_M * np.clip(since_s / SWELL_S, 0.0, 1.0)
+                        * np.sin(2.0 * math.pi * FREQUENCY_HZ * since_s))
         return ActionChunk(held.observation_time_s, held.times_s, {"pose": poses})
 
 

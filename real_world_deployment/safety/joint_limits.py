@@ -58,16 +58,20 @@ class MotionLimits:
                               f"{len(self.joint_names)} joints {', '.join(self.joint_names)}")
         motion = SampledMotion.of(trajectory, trajectory.start_s if from_s is None else from_s)
         self.check_places(motion)
-        for use in (*self.velocity_uses(motion), self._use("acceleration (rad/s²)", motion.states.ddq_rad_s2,
-                                                           self.acceleration_rad_s2),
-                    self._use("jerk (rad/s³)", motion.states.dddq_rad_s3, self.jerk_rad_s3)):
-            use.refuse_excess(motion.at_s)
+        if not self._is_slow(motion):
+            for use in self.velocity_uses(motion):
+                use.refuse_excess(motion.at_s)
+        for what, values, allowed in (("acceleration (rad/s²)", motion.states.ddq_rad_s2, self.acceleration_rad_s2),
+                                      ("jerk (rad/s³)", motion.states.dddq_rad_s3, self.jerk_rad_s3)):
+            if not _all_within(values, allowed):
+                self._use(what, values, allowed).refuse_excess(motion.at_s)
 
     def check_places(self, motion: SampledMotion) -> None:
         """Raises MotionError where the motion leaves a joint's range or the workspace."""
         middle, half = (self.upper_rad + self.lower_rad) / 2, (self.upper_rad - self.lower_rad) / 2
-        self._use("distance from the middle of the range (rad)", motion.states.q_rad - middle,
-                  half).refuse_excess(motion.at_s, MotionError)
+        if not _all_within(motion.states.q_rad, half, middle):
+            self._use("distance from the middle of the range (rad)", motion.states.q_rad - middle,
+                      half).refuse_excess(motion.at_s, MotionError)
         if self.workspace is not None:
             self.workspace.check(motion)
 
@@ -81,6 +85,11 @@ class MotionLimits:
         uses = [self._use("velocity (rad/s)", dq, allowed)]
         return uses if self.tip_speed is None else [*uses, self.tip_speed.use(motion)]
 
+    def _is_slow(self, motion: SampledMotion) -> bool:
+        """Whether no velocity is above its limit; False also where that is not seen at a glance."""
+        return (self._fr3_share is None and _all_within(motion.states.dq_rad_s, self.velocity_rad_s)
+                and (self.tip_speed is None or self.tip_speed.is_kept(motion)))
+
     def velocity_bounds(self, q_rad: Array) -> VelocityBounds:
         """(m, J) bounds of the joint velocities at positions (m, J); those of an FR3 depend on them."""
         most = np.broadcast_to(self.velocity_rad_s, q_rad.shape)
@@ -92,6 +101,15 @@ class MotionLimits:
 
     def _use(self, what: str, values: Array, allowed: Array) -> Use:
         return Use(what, np.abs(values), allowed, self.joint_names)
+
+
+def _all_within(values: Array, allowed: Array, middle: Array | float = 0.0) -> bool:
+    """Whether |values - middle| / allowed is at most 1 everywhere, by the extremes of each column; NaN is not.
+
+    Subtraction keeps the order of numbers also when it rounds, so this is what all values would give, bit for bit.
+    """
+    farthest = np.maximum(values.max(axis=0) - middle, middle - values.min(axis=0))
+    return bool((farthest / allowed <= 1.0).all())
 
 
 def _array(values: Sequence[float]) -> Array:

@@ -7,6 +7,7 @@ a small share of them is used.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ladle.chain_motion import link_point
 from ladle.kinematics import KinematicChain
@@ -27,6 +28,14 @@ class TipSpeed:
 
     def use(self, motion: SampledMotion) -> Use:
         """(m, 1) speeds along the motion, between the sparse samples interpolated."""
-        velocities = motion.frames(self._chain).velocities(self._tip, motion.states.dq_rad_s[motion.sparse])
-        speeds = np.interp(motion.at_s, motion.at_s[motion.sparse], np.linalg.norm(velocities[0], axis=0))
+        speeds = np.interp(motion.at_s, motion.at_s[motion.sparse], self._sparse_speeds(motion))
         return Use("tip velocity (m/s)", speeds[:, None], np.array([self.velocity_m_s]), (self._chain.tip_frame,))
+
+    def is_kept(self, motion: SampledMotion) -> bool:
+        """Whether the speed is allowed everywhere: between two samples it is never above both of them."""
+        return bool(self._sparse_speeds(motion).max() <= self.velocity_m_s)
+
+    def _sparse_speeds(self, motion: SampledMotion) -> NDArray[np.float64]:
+        """(k,) at the sparse samples."""
+        velocities = motion.frames(self._chain).velocities(self._tip, motion.states.dq_rad_s[motion.sparse])
+        return np.linalg.norm(velocities[0], axis=0)

@@ -1,10 +1,12 @@
 """The smooth fit: exact ends, close to way points, bounded jerk."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import BSpline
 
-from real_world_deployment.fit import fit_motion
+from real_world_deployment.fit import basis_values, fit_motion
 from real_world_deployment.trajectory import JointState
 
 
@@ -61,3 +63,12 @@ def test_jerk_is_continuous_between_the_ends() -> None:
     motion = fit_motion(start, at, start.q_rad + np.cumsum(rng.normal(0, 0.02, (10, 7)), axis=0), 0.5, 2.0, 0.1)
     jerk = motion.sample(np.arange(2.0005, motion.end_s - 0.001, 0.001)).dddq_rad_s3
     assert np.abs(np.diff(jerk, axis=0)).max() < 0.1 * np.abs(jerk).max()
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4, 5])
+def test_the_basis_is_scipys(degree: int) -> None:
+    """At the knots, at both ends and between them."""
+    knots = np.concatenate([np.zeros(degree), np.linspace(0.0, 0.6, 13), np.full(degree, 0.6)])
+    at = np.concatenate([knots, np.random.default_rng(0).uniform(0.0, 0.6, 200)])
+    oracle = BSpline.design_matrix(at, knots, degree).toarray()
+    np.testing.assert_allclose(basis_values(knots, degree, at), oracle, atol=1e-12)

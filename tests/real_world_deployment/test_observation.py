@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ladle.errors import ObservationError
-from ladle.images import to_task_size
+from ladle.images import depth_view_rgb, to_task_size
 from ladle.joints_at import joints_seen
 from ladle.kinematics import KinematicChain
 from ladle.observation_time import StreamStamps, newest_received, observation_time_s
@@ -71,6 +71,24 @@ def test_live_equals_offline_bit_for_bit(seed: int, task: TaskConfig, chain: Kin
                                task.cameras[camera_key]) for d in decisions]
         np.testing.assert_array_equal(window.streams[key], np.stack(frames))
     assert window.streams["camera_0"].shape == (2, 120, 240, 3)
+    np.testing.assert_array_equal(window.streams["camera_0"],
+                                  depth_view_rgb(window.streams["depth_0"], task.cameras["camera_0"]))
+
+
+def test_views_that_are_made_as_frames_come_are_those_of_the_frames(task: TaskConfig, home_rad: Array,
+                                                                    chain: KinematicChain) -> None:
+    """The second window's views were made at the frames' arrival, the first's when they were asked for."""
+    assert task.joints is not None
+    buffer, random = ObservationBuffer(task, chain), np.random.default_rng(4)
+    frames = random.integers(0, 2**16, (4, 120, 240), np.uint16)
+    for n, frame in enumerate(frames):
+        at_s = 0.1 * (n + 1)
+        buffer.add_joints(at_s, at_s, task.joints.names, home_rad.tolist())
+        buffer.add_frame("camera_1", at_s, at_s, np.zeros((120, 240, 3), np.uint8))
+        buffer.add_frame("camera_0", at_s, at_s, frame)
+        if n % 2:
+            views = buffer.window([at_s - 0.1, at_s], ("camera_0",)).streams["camera_0"]
+            np.testing.assert_array_equal(views, depth_view_rgb(frames[n - 1:n + 1], task.cameras["camera_0"]))
 
 
 def test_quaternion_signs_go_on_between_windows(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:

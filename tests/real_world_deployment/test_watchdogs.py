@@ -268,7 +268,7 @@ def test_a_fault_is_cleared_by_an_operator_alone(bench: FreeBench) -> None:
     with pytest.raises(DeploymentError, match="cartesian_reflex"):
         bench.loop.clear_fault(bench.now_s)
     assert bench.loop.state is LoopState.FAULT
-    bench.mode, bench.errors = "idle", ()
+    bench.mode, bench.errors = "move", ()
     bench.run(0.1)
     assert bench.loop.state is LoopState.FAULT
     bench.loop.clear_fault(bench.now_s)

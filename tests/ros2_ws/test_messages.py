@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from array import array
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.serialization import deserialize_message, serialize_message
+from trajectory_msgs.msg import JointTrajectory
 
 from app.domain import free_domain
 from app.processes import remove_orphaned_shared_memory
@@ -18,8 +21,8 @@ from ladle_bringup.description import environment
 from ladle_nodes.controller_messages import from_message
 from ladle_nodes.images import stamp, stamp_ns, to_array, to_message
 from ladle_nodes.lockstep import Ack, Tick
+from ladle_nodes.trajectories import TrajectoryBytes, to_plan
 from ladle_nodes.trajectories import to_message as to_trajectory
-from ladle_nodes.trajectories import to_plan
 from real_world_deployment.controllers import JtcMessage
 
 PUBLISHER = Path(__file__).with_name("image_publisher.py")
@@ -78,6 +81,39 @@ def test_trajectories_survive_the_message() -> None:
     for arrived, original in ((back.q_rad, q), (back.dq_rad_s, dq), (back.ddq_rad_s2, ddq)):
         np.testing.assert_array_equal(arrived, original)
     assert from_message(message).stamp_s == pytest.approx(1000.125, abs=1e-9)
+
+
+@pytest.mark.parametrize("names", [tuple(f"panda_joint{i}" for i in range(1, 8)), ("a",), ("ab", "abc"), ("é", "abcd")])
+@pytest.mark.parametrize("n", [0, 1, 18])
+def test_plans_as_bytes_are_what_rclpy_reads(names: tuple[str, ...], n: int) -> None:
+    """Wherever the names' lengths put the first point, and both ways; bytes of rclpy's own making are read as well."""
+    random = np.random.default_rng(3)
+    q, dq, ddq = (random.normal(size=(n, len(names))) for _ in range(3))
+    sent = JtcMessage(-0.125, names, 0.001 * np.arange(1, n + 1, dtype=np.float64), q, dq, ddq)
+    plans = TrajectoryBytes(names)
+    assert plans.is_exact
+    start_ns = 1_700_000_000_123_456_789
+    data, message = plans.of(sent, start_ns), to_trajectory(sent, start_ns)
+    assert isinstance(data, bytes)
+    assert deserialize_message(data, JointTrajectory) == message
+    for received in (data, bytes(serialize_message(message))):
+        back = plans.plan(received, start_ns)
+        assert back.stamp_s == pytest.approx(sent.stamp_s, abs=1e-9)
+        np.testing.assert_allclose(back.times_from_start_s, sent.times_from_start_s, atol=1e-12)
+        for arrived, original in ((back.positions, q), (back.velocities, dq), (back.accelerations, ddq)):
+            np.testing.assert_array_equal(arrived.reshape(original.shape), original)
+
+
+def test_a_plan_of_others_is_read_as_it_was_meant() -> None:
+    """With efforts, or names in another order: the bytes are not ours."""
+    names = ("a", "b")
+    plan = to_trajectory(JtcMessage(0.0, names, np.array([0.5]), *(np.ones((1, 2)) * k for k in (1, 2, 3))), 10**18)
+    (point,) = plan.points
+    point.effort = array("d", [7.0, 8.0])
+    plan.joint_names = ["b", "a"]
+    back = TrajectoryBytes(names).plan(bytes(serialize_message(plan)), 10**18)
+    assert back.joint_names == ("b", "a")
+    np.testing.assert_array_equal(back.accelerations, [[3.0, 3.0]])
 
 
 def test_full_size_images_cross_processes_without_loss() -> None:

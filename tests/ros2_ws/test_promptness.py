@@ -79,16 +79,17 @@ class Notes:
 
 
 @pytest.mark.parametrize(("until_due_s", "is_answered", "is_simulated", "asked"), [
-    (10.0, False, False, ["joints", "camera", "everything", "hand over"]),
-    (-1.0, False, False, ["joints", "camera", "everything", "hand over"]),
+    (10.0, False, False, ["joints", "camera", "hand over", "everything", "hand over"]),
+    (-1.0, False, False, ["joints", "camera", "hand over", "everything", "hand over"]),
     (NEAR_S / 2, False, False, ["joints", "hand over"]),
-    (NEAR_S / 2, False, True, ["joints", "camera", "everything", "hand over"]),
+    (NEAR_S / 2, False, True, ["joints", "camera", "hand over", "everything", "hand over"]),
     (10.0, True, False, []),
 ])
 def test_what_is_urgent_comes_first(until_due_s: float, is_answered: bool, is_simulated: bool,
                                     asked: list[str]) -> None:
     """An answer before all else; near a tick nothing that takes milliseconds, far from it or without one everything.
 
+    An image is dealt with before the next one is taken, for which there may be no time then.
     A simulated clock is read by the executor: put off until the tick is past, it would stand still for ever.
     """
     notes = Notes(is_answered)

@@ -220,10 +220,13 @@ def guidance_parameters(guidance: Guidance | None) -> dict[str, float]:
 def environment(robot: str) -> dict[str, str]:
     """Variables that every node gets on top of what is there already; a user's own profile wins.
 
-    A simulated run keeps to this machine: its set-points must never reach a real arm in the same domain.
+    A simulated run keeps to this machine: its set-points must never reach a real arm in the same domain. The nodes'
+    matrices are small: a second thread of numpy's BLAS would gain nothing, and the loop would wait for it wherever
+    something of higher priority has its core. The policy's own library is not touched.
     """
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE") or str(fastdds_profile())
-    variables = {"FASTDDS_DEFAULT_PROFILES_FILE": profile}
+    variables = {"FASTDDS_DEFAULT_PROFILES_FILE": profile,
+                 "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1")}
     if robot == "sim":
         variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         if os.environ.get("ROS_DISTRO") == "humble":  # which knows only the older variable

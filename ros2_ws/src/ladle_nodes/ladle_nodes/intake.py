@@ -44,6 +44,7 @@ class Intake:
         for key in self._cameras:
             if due_s - time.monotonic() > NEAR_S:
                 self._inbox.take_images(key)
+                self._inbox.hand_over(start_ns)  # the next one begins only if there is time for it after this one
         if due_s - time.monotonic() > NEAR_S and time.monotonic() > self._turn_s:
             self._spinner.everything(0.0)
             self._turn_s = time.monotonic() + TURN_S

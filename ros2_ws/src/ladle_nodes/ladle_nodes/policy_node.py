@@ -31,7 +31,7 @@ from ladle_nodes.qos import fresh_command, reliable, sensor_reader
 from ladle_nodes.run_diagnostics import RunDiagnostics
 from ladle_nodes.run_parameters import config_of, recipe_of
 from ladle_nodes.run_recording import Recording
-from ladle_nodes.trajectories import to_message
+from ladle_nodes.trajectories import TrajectoryBytes
 from ladle_nodes.watched_controller import WatchedJtc
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcController, JtcMessage
@@ -150,6 +150,7 @@ class PolicyNode:
 
     def _controller(self, chain: KinematicChain) -> JtcController:
         """In lockstep every trajectory is accounted for anyway."""
+        self._bytes = TrajectoryBytes(chain.joint_names)
         if self._lockstep:
             return JtcController(chain.joint_names, self._send)
         return WatchedJtc(chain.joint_names, self._send, self._trajectories)
@@ -270,7 +271,7 @@ class PolicyNode:
         return (self._node.get_clock().now().nanoseconds - self._start_ns) * NS
 
     def _send(self, message: JtcMessage) -> None:
-        self._trajectories.publish(to_message(message, self._start_ns))
+        self._trajectories.publish(self._bytes.of(message, self._start_ns))
         self._recording.sent(message)
         self._sent += 1
 

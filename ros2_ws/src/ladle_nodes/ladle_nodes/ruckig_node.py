@@ -9,6 +9,7 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from ladle_nodes.process import (
 )
 from ladle_nodes.promptness import STREAM_PRIORITY, become_prompt
 from ladle_nodes.qos import reliable, sensor_reader
-from ladle_nodes.trajectories import to_message, to_plan
+from ladle_nodes.trajectories import TrajectoryBytes, to_message
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.ruckig_trajectories import RuckigTrajectories
@@ -68,7 +69,9 @@ class RuckigNode:
                                                 reliable(DEPTH))
         self._acks = node.create_publisher(String, ACK_TOPIC, reliable(100))
         plan_topic = text_parameter(node, "plan_topic")
-        self._plan_reader = node.create_subscription(JointTrajectory, plan_topic, self._keep_plan, reliable(100))
+        self._bytes = TrajectoryBytes(self._joint_names)
+        self._plan_reader = node.create_subscription(JointTrajectory, plan_topic, self._keep_plan, reliable(100),
+                                                     raw=True)
         self._joints = node.create_subscription(JointState, task.joints.live_topic, self._keep_joints,
                                                 sensor_reader(DEPTH, self._lockstep))
         self._tick: Tick | None = None
@@ -221,10 +224,10 @@ class RuckigNode:
         while self._plans:
             self._follow(self._plans.popleft())
 
-    def _follow(self, message: JointTrajectory) -> None:
+    def _follow(self, message: bytes) -> None:
         """A plan that cannot be followed leaves the one in force, which ends at rest."""
         try:
-            (self._trajectories or self._stream).follow_plan(to_plan(message, self._start_ns).to_trajectory())
+            (self._trajectories or self._stream).follow_plan(self._bytes.plan(message, self._start_ns).to_trajectory())
         except (MotionError, ValueError) as error:
             log.warning("plan refused: %s", error)
 
@@ -235,14 +238,14 @@ class RuckigNode:
     def _forget(self, start_ns: int) -> None:
         """A scene begins."""
         self._start_ns = start_ns
-        self._plans: deque[JointTrajectory] = deque()
+        self._plans: deque[bytes] = deque()
         self._plans_seen = self._joints_seen = self._announced = self._sent = 0
         self._measured: NDArray[np.float64] | None = None
         self._streaming = self._quit = False
         self._streamed_until_s = 0.0
         self._begun = start_ns > 0
 
-    def _keep_plan(self, message: JointTrajectory) -> None:
+    def _keep_plan(self, message: Any) -> None:  # bytes, which the types of rclpy do not know of
         self._plans.append(message)
         self._plans_seen += 1
 
