@@ -30,8 +30,8 @@ from ladle.errors import ConfigError, LadleError
 from ladle.script import run_script
 from read_sensors_utils.cluster import LOCAL, connected
 from training.compose import PATH_KEYS
-from training.loop import CHECKPOINTS, available_threads
-from training.resume import latest_checkpoint
+from training.loop import available_threads
+from training.resume import CHECKPOINTS, latest_checkpoint
 from training.run_log import LOG_NAME
 
 log = logging.getLogger("ladle.multirun")

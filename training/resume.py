@@ -19,6 +19,8 @@ from training.schema import ClassifierConfig, PolicyConfig, config_text
 # Where a run runs and what it logs may change between two of its parts; what it computes may not.
 FREE_TRAINING_KEYS = ("device", "threads", "precision", "output_dir", "path_classifier_state_dict", "resume",
                       "keep_top_k", "checkpoint_every", "gradient_accumulation")
+CHECKPOINTS = "checkpoints"  # in the folder of a run
+ANOTHER_FOLDER = "choose another training.output_dir, or remove that folder"
 
 
 def latest_checkpoint(checkpoints: Path, kind: Kind) -> Checkpoint | None:
@@ -54,12 +56,18 @@ def restore(last: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimize
     ema.module.load_state_dict(last.tensors(EMA))
 
 
+def refuse_used_folder(folder: Path) -> None:
+    """Raise ConfigError where a run's folder holds checkpoints: those of two runs would replace one another."""
+    if any((folder / CHECKPOINTS).glob("epoch=*")):
+        raise ConfigError(f"{folder} holds the checkpoints of a run, and training.resume=false does not go on with it; "
+                          f"{ANOTHER_FOLDER}")
+
+
 def refuse_other_run(last: Checkpoint, texts: Mapping[str, str], fingerprint: str) -> None:
     """Raise ConfigError unless data, configuration and task are those of the checkpoint's run."""
-    remedy = "choose another training.output_dir, or set training.resume=false"
     if last.meta["fingerprint"] != fingerprint:
         raise ConfigError(f"{last.folder.parent.parent} holds a run on other data, or on frames that are "
-                          f"stored otherwise (data.*); {remedy}")
+                          f"stored otherwise (data.*); {ANOTHER_FOLDER}")
     # Parsed and written anew, an older configuration gains the keys that have come since, at their defaults.
     config = last.config(PolicyConfig) if last.meta["kind"] == "policy" else last.config(ClassifierConfig)
     there = {CONFIG: config_text(config), TASK: task_text(last.task)}
@@ -69,7 +77,7 @@ def refuse_other_run(last: Checkpoint, texts: Mapping[str, str], fingerprint: st
         if changed:
             key = changed[0]
             raise ConfigError(f"{last.folder.parent.parent} holds a run with {key}={before.get(key)}, this one has "
-                              f"{key}={now.get(key)} ({name}); {remedy}")
+                              f"{key}={now.get(key)} ({name}); {ANOTHER_FOLDER}")
 
 
 def _what_matters(text: str) -> dict[str, object]:

@@ -89,6 +89,19 @@ def test_a_folder_with_another_run_is_refused(tiny_overrides: list[str], scoop_b
         start(tiny_overrides, scoop_buffer, tiny_classifier, tiny_policy.parents[1], "training.learning_rate=0.5")
 
 
+def test_a_fresh_start_in_a_used_folder_is_refused(tiny_overrides: list[str], scoop_buffer: Path,
+                                                   tiny_classifier: Path, tiny_policy: Path, tmp_path: Path):
+    """Two runs in one folder would prune one another's checkpoints; nothing of the first is touched."""
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_policy.parents[1], folder, symlinks=True)
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    with pytest.raises(ConfigError, match=r"holds the checkpoints of a run, .*; choose another training\.output_dir, "
+                                          "or remove that folder$"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, folder, "training.resume=false", "training.seed=7")
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+    assert start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "empty", "training.resume=false").is_dir()
+
+
 def test_a_run_from_before_a_key_existed_goes_on(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
                                                   tiny_policy: Path, tmp_path: Path):
     """What an older configuration does not say is at its default, which is no other run."""
