@@ -98,7 +98,7 @@ def _fit(module: nn.Module, batches: WindowBatches, parts: Parts,
     start, how, scale = 0, Pace(settings.precision, settings.threads), dict[str, Any]()
     last = latest_checkpoint(run.folder / CHECKPOINTS, run.kind) if settings.resume else None
     if last is not None:
-        refuse_other_run(last, run.texts, run.fingerprint)
+        refuse_other_run(last, run.texts, run.fingerprint, settings, run.monitor)
         restore(last, module, optimizer, ema)
         start, scale = last.step, last.meta.get("loss_scale", {})
         how = Pace(str(last.meta["precision"]) if settings.precision == "auto" else settings.precision,
@@ -107,7 +107,7 @@ def _fit(module: nn.Module, batches: WindowBatches, parts: Parts,
     if start != processes.from_main(start):
         raise ConfigError(f"{run.folder} is not the same folder on all machines; put it where all can read it")
     if last is not None and start >= settings.max_steps:
-        log.info("%s has its %d steps already", run.folder, settings.max_steps)
+        log.info("%s has %d steps already; training.max_steps is %d", run.folder, start, settings.max_steps)
         return last.folder
     if last is not None:
         log.info("going on from step %d of %s", start, last.folder)
