@@ -250,7 +250,7 @@ def evaluate(
                 chunking=chunking.value, latency_s=BringupSettings.latency_s if latency is None else latency,
                 speed=speed, time_limit_s=BringupSettings.time_limit_s if time_limit is None else time_limit)
     for name, evaluation in found.items():
-        typer.echo(f"{name:<10} {sum(evaluation.successes)} of {len(evaluation.successes)} scenes; {output}")
+        typer.echo(f"{name:<10} {evaluation.one_line()}; {output}")
 
 
 @app.command()

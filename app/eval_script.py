@@ -70,4 +70,4 @@ def evaluate_by_task(checkpoint: Path, output: Path, *, device: str = "cpu", epi
         raise DeploymentError(f"--inference_steps {sample_steps}: a scooping policy runs as it was trained; train it "
                               f"with diffusion.sample_steps={sample_steps}, or leave it out")
     found = evaluate(checkpoint, output=output, scenes=episodes or 10, first_scene=first_seed or 0, seed=seed)
-    return "; ".join(f"{name}: {sum(item.successes)} of {len(item.successes)} scenes" for name, item in found.items())
+    return "; ".join(f"{name}: {item.one_line()}" for name, item in found.items())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.intervals import CONFIDENCE, wilson
 from app.mass_options import refuse_untold_mass
 from app.mass_sweep import MassSweep, delivered_g, sweep
 from app.up import Bringup
@@ -56,9 +57,21 @@ class Evaluation:
         """Share of scenes that succeeded."""
         return sum(self.successes) / len(self.scenes)
 
+    @property
+    def rate_interval(self) -> list[float]:
+        """[lower, upper] of the rate."""
+        return wilson(sum(self.successes), len(self.scenes))
+
+    def one_line(self) -> str:
+        """What the user is told."""
+        low, high = self.rate_interval
+        return (f"{sum(self.successes)} of {len(self.scenes)} scenes "
+                f"({100 * CONFIDENCE:.0f} % interval {low:.0%} to {high:.0%})")
+
     def as_json(self) -> dict[str, Any]:
         """For eval_log.json."""
-        return {"rate": self.rate, "success": self.successes, "wall_s": round(sum(s["wall_s"] for s in self.scenes), 1),
+        return {"rate": self.rate, "rate_interval": self.rate_interval, "confidence": CONFIDENCE,
+                "success": self.successes, "wall_s": round(sum(s["wall_s"] for s in self.scenes), 1),
                 "reflexes": [scene["reflex"] for scene in self.scenes if scene["reflex"]],
                 "video": str(self.video) if self.video else None, "scenes": list(self.scenes)}
 
@@ -104,7 +117,7 @@ def evaluate(
         if policy != "replay":
             settings = replace(guided(settings, guidance), chunking=chunking)
         found[policy] = evaluate_settings(settings, output / policy, keep=keep)
-        log.info("%s with the %s: %d of %d scenes", policy, controller, sum(found[policy].successes), scenes)
+        log.info("%s with the %s: %s", policy, controller, found[policy].one_line())
     told = {} if guidance is None else {"guidance": asdict(guidance)}
     _write_log(output / LOG_FILE, replace(base, chunking=chunking), found, told)
     return found

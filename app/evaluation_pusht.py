@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.delayed_policy import DelayedPolicy
+from app.intervals import CONFIDENCE, bootstrap_interval, wilson
 from app.pusht import RATE_HZ
 from app.runners import PushtRunner
 from ladle.atomic import replace_file
@@ -34,8 +35,6 @@ log = logging.getLogger("ladle.eval")
 
 LOG_FILE, MEDIA = "eval_log.json", "media"
 FIRST_SEED = 100_000  # of the paper's evaluation
-N_BOOTSTRAP = 10_000
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -113,26 +112,20 @@ def _policy(network: DiffusionPolicy, config: PolicyConfig, task: TaskConfig,
 
 def summary(rollouts: Rollouts) -> dict[str, Any]:
     """mean_score and success_rate over the seeds, each with its confidence interval."""
-    successes = rollouts.successes.astype(np.float64)
+    n, succeeded = len(rollouts.seeds), int(rollouts.successes.sum())
     return {"mean_score": float(rollouts.scores.mean()), "mean_score_interval": bootstrap_interval(rollouts.scores),
-            "success_rate": float(successes.mean()), "success_rate_interval": bootstrap_interval(successes),
+            "success_rate": succeeded / n, "success_rate_interval": wilson(succeeded, n),
             "confidence": CONFIDENCE}
-
-
-def bootstrap_interval(values: NDArray[np.float64], seed: int = 0) -> list[float]:
-    """Percentile interval of the mean over resampled episodes (Efron 1979): values (n,) -> [lower, upper]."""
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (N_BOOTSTRAP, len(values))).mean(axis=1)
-    tail = 50 * (1 - CONFIDENCE)
-    return [round(float(bound), 4) for bound in np.percentile(means, [tail, 100 - tail])]
 
 
 def one_line(rollouts: Rollouts, output: Path) -> str:
     """What the user is told."""
     found = summary(rollouts)
     low, high = found["mean_score_interval"]
+    least, most = found["success_rate_interval"]
     return (f"mean score {found['mean_score']:.3f} ({low:.3f} to {high:.3f}), success "
-            f"{100 * found['success_rate']:.0f} % of {len(rollouts.seeds)} episodes; {output / LOG_FILE}")
+            f"{100 * found['success_rate']:.0f} % ({100 * least:.0f} to {100 * most:.0f}) of {len(rollouts.seeds)} "
+            f"episodes, intervals at {100 * CONFIDENCE:.0f} %; {output / LOG_FILE}")
 
 
 def _write_video(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:

@@ -30,9 +30,10 @@ from ladle.errors import ConfigError, LadleError
 from ladle.script import run_script
 from read_sensors_utils.cluster import LOCAL, connected
 from training.compose import PATH_KEYS
-from training.loop import CHECKPOINTS, available_threads
-from training.resume import latest_checkpoint
+from training.loop import available_threads
+from training.resume import CHECKPOINTS, latest_checkpoint
 from training.run_log import LOG_NAME
+from training.train import refuse_wrong_arguments
 
 log = logging.getLogger("ladle.multirun")
 
@@ -97,6 +98,8 @@ def multirun_from_arguments(argv: Sequence[str], ray_address: str | None = None)
     options, others = parser.parse_known_args([argument for argument in argv if argument != "--"])
     output, common = _output(others)
     jobs = list(plan(common, options.seeds, output))
+    for job in jobs[::len(options.seeds)]:  # each combination of values, with its first seed
+        refuse_wrong_arguments(job.arguments)
     resources = Resources(options.cpus, options.gpus)
     results = run_here(jobs, resources) if options.ray is None else run_on_ray(jobs, resources, options.ray)
     failed = {name: reason for name, reason in results if reason}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from ladle.errors import LadleError
 
@@ -21,7 +23,7 @@ OUR_LOGGERS = (
 
 
 def run_script(function: Callable[[], object]) -> None:
-    """Run a script's main; a LadleError, a full disk or a missing permission is one line on stderr and exit code 2."""
+    """Run a script's main; a LadleError, or a folder that cannot be made or written, is one line and exit code 2."""
     set_up_logging()
     try:
         function()
@@ -29,15 +31,34 @@ def run_script(function: Callable[[], object]) -> None:
         log.error("%s", one_line(error))
         sys.exit(USER_ERROR_EXIT_CODE)
     except OSError as error:
-        if error.errno not in (*FULL, *FORBIDDEN):
+        if error.errno in (*FULL, *FORBIDDEN):
+            remedy = "free some space or" if error.errno in FULL else "check the rights or"
+        elif _no_folder_to_be(error):
+            remedy = "no folder can be made there;"
+        else:
             raise
-        remedy = "free some space" if error.errno in FULL else "check the rights"
-        log.error("%s: %s; %s or choose another folder, then run the same command again",
+        log.error("%s: %s; %s choose another folder, then run the same command again",
                   error.filename or "writing", error.strerror, remedy)
         sys.exit(USER_ERROR_EXIT_CODE)
     except KeyboardInterrupt:
         log.error("interrupted; run the same command again to go on")
         sys.exit(130)
+
+
+def _no_folder_to_be(error: OSError) -> bool:
+    """Whether the system refused to make a folder at a path of the user's; any other missing file is a bug."""
+    if error.errno == errno.ENAMETOOLONG:
+        return True
+    if error.errno == errno.EEXIST and Path(str(error.filename)).is_dir():
+        return False
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and _raised_by_mkdir(error)
+
+
+def _raised_by_mkdir(error: OSError) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    last = frames[-1]
+    module = str(last.f_globals.get("__name__", "")).partition(".")[0]
+    return module in {"pathlib", "os"} and last.f_code.co_name in {"mkdir", "makedirs"}
 
 
 def set_up_logging() -> None:

@@ -35,6 +35,7 @@ from training.dataset import (
 )
 from training.loop import Run, fit, threads
 from training.policy import StageClassifier
+from training.resume import refuse_used_folder
 from training.schema import ClassifierConfig, config_text
 from training.windows import fold_of_episode, index_windows
 
@@ -52,6 +53,8 @@ def train_stage_classifier(config: ClassifierConfig, folder: Path) -> Path:
         folder of the last checkpoint; beside `ema.safetensors` the run's folder holds classifier_report.json.
     """
     usable_device(config.training.device)
+    if not config.training.resume:
+        refuse_used_folder(folder)  # before its report is replaced
     task = load_task(config.task.name)
     buffer = ReplayBuffer.open(config.task.dataset_path)
     refuse_other_data(buffer, task, reads_pose(config.observations, None))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, cast
 
@@ -44,6 +46,7 @@ def compose_config(kind: type[AnyConfig], config_name: str, overrides: Sequence[
         ConfigError: no such configuration, an unknown key, or a value that does not fit.
     """
     name = config_name.removesuffix(".yaml")
+    _refuse_unknown_name(name, config_dir)
     overrides = _known_overrides(kind, overrides)
     GlobalHydra.instance().clear()
     context = (initialize_config_dir(str(config_dir.resolve()), version_base="1.3") if config_dir
@@ -61,7 +64,7 @@ def compose_config(kind: type[AnyConfig], config_name: str, overrides: Sequence[
 
 
 def command_line(argv: Sequence[str], config_name: str, description: str, kind: type[AnyConfig],
-                 run: Callable[[Composed[AnyConfig]], Path]) -> None:
+                 run: Callable[[Composed[AnyConfig]], object]) -> None:
     """Parse what Hydra's users type: [--config-name NAME] [--config-dir FOLDER] [--cfg job] [key=value ...]."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("overrides", nargs="*", metavar="key=value",
@@ -75,6 +78,17 @@ def command_line(argv: Sequence[str], config_name: str, description: str, kind: 
         sys.stdout.write(config_text(composed.config))
         return
     run(composed)
+
+
+def _refuse_unknown_name(name: str, config_dir: Path | None) -> None:
+    folder = Path(str(resources.files("training.config"))) if config_dir is None else config_dir
+    if (folder / f"{name}.yaml").is_file():
+        return
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"; did you mean {close[0]!r}? There are" if close else "; there are"
+    place = "" if config_dir is None else f" in {config_dir}"
+    raise ConfigError(f"no configuration named {name!r}{place}{meant}: {', '.join(names) or 'none'}")
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:

@@ -28,14 +28,12 @@ from training.pace import Learner, Pace, fastest, loss_of, step_generator, threa
 from training.pace import available_threads as available_threads
 from training.parts import DrawsOfPart, Parts, part_generator, split
 from training.precision import SMALLEST_LOSS_SCALE, loss_scaler, refuse_precision
-from training.resume import latest_checkpoint, refuse_other_run, restore, train_state
+from training.resume import CHECKPOINTS, latest_checkpoint, refuse_other_run, refuse_used_folder, restore, train_state
 from training.run_log import RunLog
 from training.schedules import learning_rate
 from training.schema import EmaSection, LoggingSection, TrainingSection
 
 log = logging.getLogger(__name__)
-
-CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,8 @@ def fit(module: nn.Module, batches: WindowBatches, validate: Callable[[nn.Module
     """
     settings, processes = run.training, run.processes
     refuse_precision(settings.precision, settings.device)
+    if not settings.resume:
+        refuse_used_folder(run.folder)
     if launched() and processes.count == 1:
         raise ConfigError(f"a {run.kind} is trained by one process; start it without a launcher")
     parts = split(batches, settings, processes.rank, processes.count)
@@ -98,7 +98,7 @@ def _fit(module: nn.Module, batches: WindowBatches, parts: Parts,
     start, how, scale = 0, Pace(settings.precision, settings.threads), dict[str, Any]()
     last = latest_checkpoint(run.folder / CHECKPOINTS, run.kind) if settings.resume else None
     if last is not None:
-        refuse_other_run(last, run.texts, run.fingerprint)
+        refuse_other_run(last, run.texts, run.fingerprint, settings, run.monitor)
         restore(last, module, optimizer, ema)
         start, scale = last.step, last.meta.get("loss_scale", {})
         how = Pace(str(last.meta["precision"]) if settings.precision == "auto" else settings.precision,
@@ -107,7 +107,7 @@ def _fit(module: nn.Module, batches: WindowBatches, parts: Parts,
     if start != processes.from_main(start):
         raise ConfigError(f"{run.folder} is not the same folder on all machines; put it where all can read it")
     if last is not None and start >= settings.max_steps:
-        log.info("%s has its %d steps already", run.folder, settings.max_steps)
+        log.info("%s has %d steps already; training.max_steps is %d", run.folder, start, settings.max_steps)
         return last.folder
     if last is not None:
         log.info("going on from step %d of %s", start, last.folder)

@@ -62,7 +62,7 @@ class TrainingSection:
         val_windows: at most so many windows are validated on.
         validate_every, checkpoint_every: steps between two; the last step always does both.
         keep_top_k: best checkpoints that are kept beside the last one.
-        resume: go on from the latest checkpoint if the output folder holds one.
+        resume: go on from the latest checkpoint if the output folder holds one; false refuses such a folder.
         output_dir: folder of the run; null takes Hydra's run folder.
         path_classifier_state_dict: checkpoint or run folder of the stage classifier (policies with a stage only).
     """

@@ -179,6 +179,12 @@ def train_from_arguments(arguments: Sequence[str], make_runner: MakeRunner | Non
                  lambda composed: train_policy(composed, make_runner))
 
 
+def refuse_wrong_arguments(arguments: Sequence[str]) -> None:
+    """Raise ConfigError where `train_from_arguments` would without any data; not for foreign data."""
+    if not names_template(arguments) and not names_lerobot(arguments):
+        command_line(arguments, CONFIG_NAME, DESCRIPTION, PolicyConfig, lambda _: None)
+
+
 def main(make_runner: MakeRunner | None = None) -> None:
     """Entry of `python train.py`."""
     run_script(lambda: train_from_arguments(sys.argv[1:], make_runner))

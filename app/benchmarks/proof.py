@@ -16,7 +16,7 @@ from app.benchmarks.proof_scoop import SCOOP_PROOFS
 from app.runners import make_runner
 from ladle.atomic import replace_file
 from ladle.errors import ConfigError
-from training.loop import CHECKPOINTS
+from training.resume import CHECKPOINTS
 from training.run_log import LOG_NAME, read_log
 from training.train import run
 

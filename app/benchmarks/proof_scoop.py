@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.evaluation import Evaluation, evaluate, evaluate_masses
+from app.intervals import CONFIDENCE
 from app.mass_sweep import MassSweep
 from app.scoop_stages import Places, Recipe, ScoopStages, run_stages
 from ladle.atomic import replace_file
@@ -19,7 +20,6 @@ from ladle.errors import ConfigError
 from ladle.policy import Guidance
 
 PROOF_JSON = "proof.json"
-CONFIDENCE = 0.95
 # Evaluation scenes that nobody looked at when the demo was settled; it takes the first hundreds.
 FIRST_SCENE = 1000
 
@@ -95,7 +95,7 @@ def prove_scoop(proof: ScoopProof, output: Path, *, resume: bool = False, scenes
 def success_figures(found: Evaluation, proof: ScoopProof) -> dict[str, Any]:
     """Success over the scenes with its interval."""
     n, succeeded = len(found.scenes), sum(found.successes)
-    return {"scenes": n, "succeeded": succeeded, "success": found.rate, "success_interval": wilson(succeeded, n),
+    return {"scenes": n, "succeeded": succeeded, "success": found.rate, "success_interval": found.rate_interval,
             "confidence": CONFIDENCE, "to_reach": {"success": proof.success},
             "failed_seeds": [scene["seed"] for scene in found.scenes if not scene["succeeded"]],
             "reached": None if proof.success is None else found.rate >= proof.success}
@@ -125,11 +125,3 @@ def one_line(content: dict[str, Any]) -> str:
             f"{content['share_within_0.75_g']:.0%} (unconditioned {content['unconditioned_share_within_0.75_g']:.0%}; "
             f"to reach: {aim['share_within_0.75_g']:.0%}) within 0.75 g, {content['scenes_per_target']} scenes a mass; "
             f"{rows}; unconditioned {content['unconditioned_delivered_mean_g']:.2f} g")
-
-
-def wilson(successes: int, n: int) -> list[float]:
-    """Interval of a share at 95 % (Wilson 1927) -> [lower, upper]."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return [round(float(interval.low), 4), round(float(interval.high), 4)]

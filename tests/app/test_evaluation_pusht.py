@@ -8,11 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from app.eval_script import evaluate_by_task, evaluate_from_arguments
-from app.evaluation_pusht import PushtSettings, bootstrap_interval, evaluate_pusht
+from app.evaluation_pusht import PushtSettings, evaluate_pusht
 from app.pusht import PushtEpisode
 from ladle.errors import CheckpointError
 from training.train import run
@@ -60,15 +58,6 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         evaluate_by_task(tmp_path / "none", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
-def test_the_interval_holds_the_mean(values: list[float]):
-    """Between the smallest and the largest value, the mean inside."""
-    low, high = bootstrap_interval(np.array(values))
-    assert min(values) - 1e-4 <= low <= np.mean(values) + 1e-4
-    assert np.mean(values) - 1e-4 <= high <= max(values) + 1e-4
 
 
 def test_a_seed_has_the_same_score_however_its_objects_lie_in_memory():

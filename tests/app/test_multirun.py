@@ -47,7 +47,7 @@ def test_one_failed_seed_costs_no_other_and_the_same_command_goes_on(buffer: Pat
     (tmp_path / "seed_43").mkdir()
     (tmp_path / "seed_43" / "checkpoints").write_text("in the way")
     arguments = [*SMALL, "--seeds=42,43,44", f"task.dataset_path={buffer}", f"training.output_dir={tmp_path}"]
-    with pytest.raises(ConfigError, match=r"^1 of 3 runs failed: seed_43: exit code 1, .*checkpoints") as caught:
+    with pytest.raises(ConfigError, match=r"^1 of 3 runs failed: seed_43: exit code 2, .*checkpoints") as caught:
         multirun_from_arguments(arguments)
     assert "\n" not in str(caught.value)
     losses = {seed: [row["train_loss"] for row in read_log(tmp_path / f"seed_{seed}")] for seed in (42, 44)}
@@ -75,10 +75,16 @@ def test_a_sweep_is_every_combination_with_every_seed():
                                   "training.seed=2", f"training.output_dir={jobs[-1].folder}")
 
 
-def test_a_mistyped_override_is_named_by_each_run(buffer: Path, tmp_path: Path):
-    """With its nearest neighbour."""
-    with pytest.raises(ConfigError, match=r"seed_1: exit code 2, .*did you mean 'training\.batch_size'"):
-        multirun_from_arguments(["--seeds", "1", f"training.output_dir={tmp_path}", "training.batchsize=3"])
+@pytest.mark.parametrize(("argument", "message"), [
+    ("training.batchsize=3", r"^unknown key .*did you mean 'training\.batch_size'"),
+    ("denoiser=unet,transfomer", "denoiser: .*transfomer"),
+    ("--config-name=pusht_lowdm", "did you mean 'pusht_lowdim'"),
+])
+def test_a_slip_is_said_before_any_run_starts(argument: str, message: str, tmp_path: Path):
+    """Once, and no folder is made; in a sweep every value is looked at."""
+    with pytest.raises(ConfigError, match=message):
+        multirun_from_arguments(["--seeds", "1,2", f"training.output_dir={tmp_path / 'x'}", argument])
+    assert not list(tmp_path.iterdir())
 
 
 def test_seeds_that_cannot_be_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -195,3 +195,28 @@ def test_what_the_disk_refuses_ends_a_script_in_one_line(
     assert "/there" in caplog.text
     assert remedy in caplog.text
     assert ("free some space" in caplog.text) == (number == errno.ENOSPC)
+
+
+@pytest.mark.parametrize(("path", "reason"), [
+    ("/proc/x", "No such file"), ("{file}/x", "Not a directory"), ("{file}", "File exists"),
+    ("/tmp/" + 300 * "x", "File name too long")])
+def test_a_folder_that_cannot_be_made_ends_a_script_in_one_line(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, path: str, reason: str
+) -> None:
+    """It names the path, and what the system said."""
+    (tmp_path / "file").touch()
+    folder = Path(path.format(file=tmp_path / "file"))
+    with pytest.raises(SystemExit) as ended:
+        run_script(lambda: folder.mkdir(parents=True, exist_ok=True))
+    assert ended.value.code == 2
+    assert str(folder) in caplog.text
+    assert reason in caplog.text
+    assert len(caplog.text.splitlines()) == 1
+
+
+def test_a_file_that_is_missing_for_another_reason_keeps_its_traceback(tmp_path: Path) -> None:
+    """Nobody's folder is to blame: a bug."""
+    with pytest.raises(FileNotFoundError):
+        run_script(lambda: (tmp_path / "gone").read_text())
+    with pytest.raises(FileExistsError):
+        run_script(tmp_path.mkdir)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ladle.errors import CheckpointError, LabelError
+from ladle.errors import CheckpointError, ConfigError, LabelError
 from ladle.hysteresis import filter_stages
 from ladle.policy import ObservationWindow
 from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter
@@ -33,6 +33,14 @@ def test_the_folds_find_the_stages(tiny_classifier: Path):
     assert content["share_within_2_ticks"] >= 0.75
     assert [change["episode"] for change in content["changes"]] == [0, 0, 1, 1, 3, 3, 4, 4], "the episodes' own numbers"
     assert sorted(content["fold_of_episode"].values()) == [0, 0, 1, 1]
+
+
+def test_a_fresh_start_in_a_used_folder_is_refused_before_any_fold(scoop_buffer: Path, tmp_path: Path):
+    """The folds would otherwise be fitted, and the report replaced, before the last fit is refused."""
+    (tmp_path / "checkpoints" / "epoch=0001").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"holds the checkpoints of a run, and training\.resume=false"):
+        run([f"task.dataset_path={scoop_buffer}", f"training.output_dir={tmp_path}", "training.resume=false"])
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
 
 
 def test_policy_training_sees_the_held_out_predictions(tiny_classifier: Path, scoop_buffer: Path):

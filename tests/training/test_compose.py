@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ladle.errors import ConfigError
 from training.compose import compose_config
 from training.schema import PolicyConfig
 
@@ -30,3 +33,12 @@ def test_a_path_needs_no_quotes(path: str, prefix: str):
 def test_hydras_own_spellings_stay(value: str, path: str | None):
     """Quotes, escapes, null and interpolations mean what they mean to Hydra."""
     assert classifier_path(value) == path
+
+
+def test_a_mistyped_configuration_is_told_its_neighbour(tmp_path: Path):
+    """And what there is, here or in the user's own folder."""
+    with pytest.raises(ConfigError, match=r"^no configuration named 'pusht_lowdm'; did you mean 'pusht_lowdim'\? "
+                                          r"There are: aloha, .*pusht_transformer$"):
+        compose_config(PolicyConfig, "pusht_lowdm", [])
+    with pytest.raises(ConfigError, match=r"^no configuration named 'mine' in .*; there are: none$"):
+        compose_config(PolicyConfig, "mine.yaml", [], tmp_path)

@@ -105,6 +105,17 @@ def test_rollouts_start_when_they_are_wanted(pusht_like: Path, tmp_path: Path):
     assert [row["step"] + 1 for row in read_log(tmp_path) if "rollout_score" in row] == [9, 10]
 
 
+def test_rollouts_may_change_on_the_way_but_neither_begin_nor_end(pusht_like: Path, tmp_path: Path):
+    """Checkpoints of one run are ranked by one measure."""
+    start(pusht_like, tmp_path, Runner([0.1] * 2), "training.max_steps=4", "training.schedule=constant")
+    with pytest.raises(ConfigError, match="ranked by rollout_score, those of this run would be ranked by "
+                                          "val_action_error; leave rollouts on or off"):
+        start(pusht_like, tmp_path, None, "training.schedule=constant", "rollout.every=0")
+    start(pusht_like, tmp_path, Runner([0.2] * 2), "training.schedule=constant", "rollout.every=10",
+          "rollout.max_steps=9")
+    assert [row["step"] + 1 for row in read_log(tmp_path) if "rollout_score" in row] == [3, 4, 10, 12]
+
+
 def test_training_alone_knows_no_environment(pusht_like: Path, tmp_path: Path):
     """The error says which command has them."""
     with pytest.raises(ConfigError, match=r"rollout\.every needs the task's environment: start with `ladle train`"):

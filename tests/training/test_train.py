@@ -89,6 +89,44 @@ def test_a_folder_with_another_run_is_refused(tiny_overrides: list[str], scoop_b
         start(tiny_overrides, scoop_buffer, tiny_classifier, tiny_policy.parents[1], "training.learning_rate=0.5")
 
 
+def test_a_run_at_a_constant_rate_can_be_made_longer(tiny_overrides: list[str], scoop_buffer: Path,
+                                                     tiny_classifier: Path, tmp_path: Path):
+    """Its losses are those of a run that was that long from the start; when it is validated may change on the way."""
+    constant = "training.schedule=constant"
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "whole", constant, "training.max_steps=8")
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "parts", constant, "training.max_steps=6")
+    folder = start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "parts", constant, "training.max_steps=8",
+                   "training.validate_every=7", "training.val_windows=4", "rollout.n_envs=3")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert json.loads((folder / "meta.json").read_text())["step"] == 8
+    assert [row["step"] + 1 for row in read_log(tmp_path / "parts") if "val_loss" in row] == [4, 6, 7, 8]
+
+
+def test_a_falling_rate_or_a_longer_warm_up_cannot_be_made_longer(
+    tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path, tiny_policy: Path, tmp_path: Path,
+):
+    """The steps that are done would have had other rates, which the error says."""
+    with pytest.raises(ConfigError, match=r"max_steps=12, this one has .*=14 .*schedule=cosine .*other learning rates"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tiny_policy.parents[1], "training.max_steps=14")
+    rising = ["training.schedule=constant", "training.warmup_steps=50"]
+    start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, *rising, "training.max_steps=3")
+    with pytest.raises(ConfigError, match=r"schedule=constant and warmup_steps=50 .*other learning rates"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path, *rising, "training.max_steps=5")
+
+
+def test_a_fresh_start_in_a_used_folder_is_refused(tiny_overrides: list[str], scoop_buffer: Path,
+                                                   tiny_classifier: Path, tiny_policy: Path, tmp_path: Path):
+    """Two runs in one folder would prune one another's checkpoints; nothing of the first is touched."""
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_policy.parents[1], folder, symlinks=True)
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    with pytest.raises(ConfigError, match=r"holds the checkpoints of a run, .*; choose another training\.output_dir, "
+                                          "or remove that folder$"):
+        start(tiny_overrides, scoop_buffer, tiny_classifier, folder, "training.resume=false", "training.seed=7")
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
+    assert start(tiny_overrides, scoop_buffer, tiny_classifier, tmp_path / "empty", "training.resume=false").is_dir()
+
+
 def test_a_run_from_before_a_key_existed_goes_on(tiny_overrides: list[str], scoop_buffer: Path, tiny_classifier: Path,
                                                   tiny_policy: Path, tmp_path: Path):
     """What an older configuration does not say is at its default, which is no other run."""

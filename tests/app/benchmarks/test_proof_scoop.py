@@ -19,7 +19,6 @@ from app.benchmarks.proof_scoop import (
     one_line,
     prove_scoop,
     success_figures,
-    wilson,
 )
 from app.cli import app
 from app.evaluation import Evaluation
@@ -38,15 +37,6 @@ TINY = ScoopProof(
            policy=("training.max_steps=2", "training.warmup_steps=1", "training.batch_size=4", "training.val_ratio=0",
                    "unet.down_dims=[16,32]", "unet.groups=4", "unet.step_embedding=16")),
     scenes=3, targets_g=(1.5, 3.5), slope=0.8, share_close=0.8)
-
-
-def test_the_interval_is_wilsons():
-    """Against the formula: (p + z²/2n ± z sqrt(p q / n + z²/4n²)) / (1 + z²/n)."""
-    n, k, z = 100, 97, 1.959964
-    share, spread = k / n, z**2 / n
-    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    wanted = [(share + spread / 2 - half) / (1 + spread), (share + spread / 2 + half) / (1 + spread)]
-    assert wilson(k, n) == pytest.approx(wanted, abs=1e-4)
 
 
 @pytest.mark.parametrize(("gain", "reached"), [(1.0, True), (0.7, False)])
