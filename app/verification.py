@@ -10,22 +10,21 @@ from typing import Any
 
 import h5py
 import numpy as np
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from app.verification_lerobot import lerobot_faults
 from ladle.errors import LadleError, ReplayBufferError
 from ladle.replay_buffer import ReplayBuffer
 from ladle.script import one_line
 from ladle.task import TaskConfig, task_from_text
 from read_sensors_utils.array_checks import quaternion_faults
 from read_sensors_utils.verification import Fault, Verdict, verify_folder
-from read_sensors_utils.video_checks import count_frames
 from training.interop.kinds import Kind, kind_of
 from training.interop.summary import summarise
 
 POSE_WIDTH = 7
 MAKE_AGAIN = "make it again from its episodes (ladle convert), or fetch it again"
-UNREADABLE = (FFmpegError, OSError, ValueError, KeyError, RuntimeError, EOFError)
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, EOFError)
 
 
 def verify(path: Path) -> Verdict:
@@ -50,7 +49,7 @@ def verify(path: Path) -> Verdict:
     elif kind == Kind.ROBOMIMIC:
         verdict.faults += [Fault("", what, MAKE_AGAIN) for what in _hdf5_faults(path)]
     else:
-        verdict.faults += [Fault("", what, MAKE_AGAIN) for what in _lerobot_faults(path, summary.steps)]
+        verdict.faults += [Fault("", what, MAKE_AGAIN) for what in lerobot_faults(path, summary.steps)]
     return verdict
 
 
@@ -130,42 +129,3 @@ def _hdf5_faults(path: Path) -> Iterator[str]:
                 continue
             if np.issubdtype(values.dtype, np.floating) and not np.all(np.isfinite(values)):
                 yield f"{name} is not finite"
-
-
-def _lerobot_faults(root: Path, steps: int) -> Iterator[str]:
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    rows = 0
-    for file in sorted((root / "data").rglob("*.parquet")):
-        name = file.relative_to(root)
-        try:
-            table = parquet.read_table(file)
-        except (pyarrow.ArrowException, OSError) as error:
-            yield f"{name} cannot be read: {one_line(error)}"
-            continue
-        rows += table.num_rows
-        for column in table.column_names:
-            values = table.column(column).combine_chunks()
-            while pyarrow.types.is_nested(values.type) and hasattr(values, "flatten"):
-                values = values.flatten()
-            is_floating = pyarrow.types.is_floating(values.type)
-            if is_floating and not np.all(np.isfinite(values.to_numpy(zero_copy_only=False))):
-                yield f"{name}: {column} is not finite"
-    if rows != steps:
-        yield f"data/ holds {rows} rows, meta/info.json says {steps}"
-    yield from _lerobot_video_faults(root, steps)
-
-
-def _lerobot_video_faults(root: Path, steps: int) -> Iterator[str]:
-    cameras: dict[str, int] = {}
-    for video in sorted((root / "videos").rglob("*.mp4")):
-        camera = video.relative_to(root / "videos").parts[0]
-        try:
-            cameras[camera] = cameras.get(camera, 0) + count_frames(video)
-        except UNREADABLE as error:
-            yield f"{video.relative_to(root)} cannot be decoded: {one_line(error)}"
-            return
-    for camera, count in cameras.items():
-        if count != steps:
-            yield f"the videos of {camera} decode to {count} frames, expected {steps}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -17,13 +17,17 @@ BLOCK_BYTES = 1 << 20
 THREADS = 4  # they wait for the disk as much as for a core
 
 
-def write_checksums(staging: Path, number: int) -> None:
-    """Sum up the files of the one episode that lies below `staging`, and put them on the disk."""
+def write_checksums(staging: Path, number: int, elsewhere: Mapping[str, str] | None = None) -> None:
+    """Sum up the files of the one episode that lies below `staging`, and put them on the disk.
+
+    Args:
+        elsewhere: path -> SHA-256 of the episode's files that lie in their place already.
+    """
     files = [path for path in sorted(staging.rglob("*")) if path.is_file() and path.name not in UNCOVERED_FILES]
     with ThreadPoolExecutor(THREADS) as pool:
         names = (path.relative_to(staging).as_posix() for path in files)
         sums = dict(zip(names, pool.map(_flushed_sum, files), strict=True))
-    text = json.dumps({"sha256": sums}, indent=1) + "\n"
+    text = json.dumps({"sha256": {**(elsewhere or {}), **sums}}, indent=1) + "\n"
     (staging / actions_of(number) / CHECKSUMS_FILE).write_text(text)
 
 

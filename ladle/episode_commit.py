@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,8 +64,11 @@ class EpisodeWriter:
 
 
 @contextmanager
-def staged_episode(root: Path, number: int) -> Generator[EpisodeWriter, None, None]:
+def staged_episode(root: Path, number: int, *, keeps_parts: bool = False) -> Generator[EpisodeWriter, None, None]:
     """Stage episode `number` and put it in place at the end of the block; an exception removes what was staged.
+
+    Args:
+        keeps_parts: parts of the episode that is there, and that are not staged, belong to the new one too.
 
     Raises:
         EpisodeError: another process is writing this episode, or the block wrote no episode.json.
@@ -76,7 +79,20 @@ def staged_episode(root: Path, number: int) -> Generator[EpisodeWriter, None, No
             raise EpisodeError(f"episode {number} in {root} is being written by another process; let it finish, or, if "
                                f"its machine is dead, run: ladle repair {root}")
         yield EpisodeWriter(staging, number)
-        _commit(root, staging, number)
+        _commit(root, staging, number, (read_checksums(root, number) or {}) if keeps_parts else {})
+
+
+@contextmanager
+def edited_actions(root: Path, number: int) -> Generator[Path, None, None]:
+    """A copy of actions/N to edit, which takes its place at the end of the block; all other parts stay where they are.
+
+    Raises:
+        EpisodeError: another process is writing this episode.
+    """
+    with staged_episode(root, number, keeps_parts=True) as writer:
+        actions = writer.folder("actions")
+        shutil.copytree(root / actions_of(number), actions, dirs_exist_ok=True)
+        yield actions
 
 
 def recover(root: Path) -> list[int]:
@@ -127,10 +143,10 @@ def commit_lock(root: Path) -> Generator[None, None, None]:
         yield
 
 
-def _commit(root: Path, staging: Path, number: int) -> None:
+def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]) -> None:
     if not (staging / actions_of(number) / DESCRIPTION_FILE).is_file():
         raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
-    write_checksums(staging, number)
+    write_checksums(staging, number, elsewhere)
     flush_tree(staging)
     with commit_lock(root):
         _take_labels_along(root, staging / actions_of(number), number)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ladle.episode import EpisodeFolder
+from ladle.episode_commit import label_folders
+from ladle.episode_files import PEOPLES_FILES
 from ladle.errors import LabelError
 from ladle.task import TaskConfig
 
@@ -39,6 +42,27 @@ def labels_at_ticks(labels: NDArray[np.int64], stamps: Mapping[str, NDArray[Any]
         raise LabelError(f"episode {number}: frame {wrong[0]} has the label {labels[wrong[0]]}, expected {expected} "
                          f"({len(wrong)} such frames); {REMEDY}")
     return labels[stamps[f"frame_index_{camera}"]].astype(np.int64)
+
+
+def require_same_frames(folder: EpisodeFolder, number: int, task: TaskConfig,
+                        received_ns: Mapping[str, Sequence[int]]) -> None:
+    """Labels of an episode that is made again must be of the frames that it has now, told by their receive stamps.
+
+    Raises:
+        LabelError: they were made for other frames.
+    """
+    files = [path for labels in label_folders(folder.root, number) for name in PEOPLES_FILES
+             if (path := labels / name).is_file()]
+    if not files or not any(camera.kind == "color" for camera in task.extracted_cameras.values()):
+        return
+    try:
+        before = folder.stamps(number)[f"receive_ns_{task.labelled_camera}"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return  # lost or damaged, so nobody can tell; their number is compared all the same
+    if not np.array_equal(before, received_ns[task.labelled_camera]):
+        names = " and ".join(str(path.relative_to(folder.root)) for path in files)
+        raise LabelError(f"episode {number} has labels of another recording's frames; to make it of this recording, "
+                         f"move {names} out of {folder.root} and label it anew afterwards")
 
 
 def interpolate_labels(folder: EpisodeFolder, task: TaskConfig, *, required: bool) -> list[int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ladle.task import task_text
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.camera_recorder import CameraRecorder
+from read_sensors_utils.checksums import file_stats
 from read_sensors_utils.clocks import ClockMap
 from read_sensors_utils.recording_check import JOINTS, episode_clock
 from read_sensors_utils.replay import JointRecorder, Replay
@@ -39,7 +40,8 @@ def describe(replay: Replay, arrays: Mapping[str, NDArray[Any]], mass_g: float |
         "joint_names": list(task.joints.names) if task.joints else [],
         "units": UNITS,
         "mass_g": mass_g,
-        "source": {"bag": bag.source.name, **replay.checksums, "losses": bag.losses.reasons,
+        "source": {"bag": bag.source.name, **replay.checksums, "files": file_stats(bag.source),
+                   "losses": bag.losses.reasons,
                    "start_ns": bag.start_ns,
                    "duration_s": (bag.end_ns - bag.start_ns) * 1e-9},
         "clock": episode_clock(health),

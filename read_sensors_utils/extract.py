@@ -34,12 +34,13 @@ from ladle.kinematics import KinematicChain
 from ladle.observation_time import StreamStamps, observation_times_s
 from ladle.poses_at import poses_of
 from ladle.task import TaskConfig
-from read_sensors_utils.annotations import labels_at_ticks
+from read_sensors_utils.annotations import labels_at_ticks, require_same_frames
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.coverage import check_coverage
 from read_sensors_utils.description import describe
 from read_sensors_utils.find_bags import BagSource
 from read_sensors_utils.frame_worker import FrameWorkers
+from read_sensors_utils.masses import save_mass
 from read_sensors_utils.recording_check import check_recording
 from read_sensors_utils.replay import JOINTS, Replay, seconds
 from read_sensors_utils.storage.sqlite_rows import LeftRowError
@@ -91,6 +92,7 @@ def _extract(source: BagSource, task: TaskConfig, folder: EpisodeFolder, mass_g:
             replay = Replay(bag, task, topics, writer, workers, may_leave=may_leave)
             replay.run()
             check_recording(source.name, task, replay.health())
+            require_same_frames(folder, source.number, task, replay.received_ns())
             check_coverage(source.name, task, replay.received_ns(), (bag.start_ns, bag.end_ns),
                            len(replay.schedule.decisions_ns))
             n_ticks = write_episode(replay, chain, mass_g, labels, writer)  # while the last frames are worked on
@@ -151,8 +153,7 @@ def write_episode(replay: Replay, chain: KinematicChain | None, mass_g: float | 
         np.save(actions / EEF_FILE, eef)
         np.save(actions / TARGET_FILE, target_eef)
     if mass_g is not None:
-        rows = np.column_stack([np.arange(len(seen)), np.full(len(seen), mass_g)])
-        np.savetxt(actions / MASS_FILE, rows, fmt=["%d", "%.6g"], header="tick mass_g")
+        save_mass(actions / MASS_FILE, mass_g, len(seen))
     if labels is not None:
         _keep_labels(labels, arrays, task, writer.number, actions)
     description = describe(replay, arrays, mass_g)

@@ -10,10 +10,10 @@ import multiprocessing.connection
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -21,11 +21,12 @@ import cv2
 from ladle.episode import EpisodeFolder
 from ladle.errors import BagError, EpisodeError, LadleError
 from ladle.script import one_line, set_up_logging
-from ladle.task import TaskConfig, task_from_text
+from ladle.task import TaskConfig
 from read_sensors_utils.annotations import interpolate_labels
 from read_sensors_utils.cluster import results_on_ray
 from read_sensors_utils.extract import extract_bag, require_extractable
 from read_sensors_utils.find_bags import BagSource, find_bags
+from read_sensors_utils.made_before import correct_masses, require_same_origin
 from read_sensors_utils.masses import mass_of, read_masses
 
 log = logging.getLogger("ladle.extract")
@@ -46,12 +47,14 @@ class Summary:
     """Numbers of the episodes that were made, that were there already, and that have tick labels now.
 
     damaged: those of the made ones whose recordings had lost something.
+    corrected_g: those that were there with another mass than data.csv has: the mass before and now in grams.
     """
 
     extracted: tuple[int, ...]
     skipped: tuple[int, ...]
     labelled: tuple[int, ...]
     damaged: tuple[int, ...] = ()
+    corrected_g: Mapping[int, tuple[float, float]] = field(default_factory=dict[int, tuple[float, float]])
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
                 ray_address: str | None = None, definitions: Iterable[Path] = ()) -> Summary:
     """Extract every recording that has no complete episode yet, then bring existing labels to the ticks.
 
+    A complete episode whose mass in data.csv has been corrected gets the new one; nothing else of it changes.
     Recordings are independent: one that fails costs none of the others, and is named at the end.
 
     Args:
@@ -87,6 +91,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
         on_done: called with (done, total) after each recording.
 
     Raises:
+        EpisodeError: a complete episode is of another recording or for another task; nothing was done.
         LadleError: a recording could not be extracted; all others were.
     """
     require_extractable(task)
@@ -96,7 +101,9 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     folder = EpisodeFolder(path_save)
     masses_g = _masses_g(sources, task, path_load)
     folder.recover()
-    complete = set() if override else _complete(sources, folder, task)
+    complete = set[int]() if override else {source.number for source in sources} & set(folder.numbers())
+    require_same_origin({source.number: source for source in sources if source.number in complete}, folder, task)
+    corrected_g = correct_masses(folder, {number: masses_g[number] for number in complete})
     jobs = [Job(source, task, path_save, masses_g[source.number], override, tuple(definitions))
             for source in sources if source.number not in complete]
     extracted: list[int] = []
@@ -113,7 +120,8 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     labelled = interpolate_labels(folder, task, required=False) if _has_color(task) else []
     if failures:
         raise _summed_up(failures, len(jobs))
-    return Summary(tuple(sorted(extracted)), tuple(sorted(complete)), tuple(labelled), _damaged(folder, extracted))
+    return Summary(tuple(sorted(extracted)), tuple(sorted(complete)), tuple(labelled),
+                   _damaged(folder, extracted), corrected_g)
 
 
 def extract_and_tell(path_load: Path, path_save: Path, task: TaskConfig, *, override: bool, workers: int,
@@ -123,6 +131,9 @@ def extract_and_tell(path_load: Path, path_save: Path, task: TaskConfig, *, over
     summary = extract_all(path_load, path_save, task, override=override, workers=workers, ray_address=ray_address,
                           definitions=definitions,
                           on_done=lambda done, total: log.info("%d of %d recordings", done, total))
+    for number, (before_g, now_g) in summary.corrected_g.items():
+        log.warning("episode %d: its mass is %g g now, as data.csv says, and was %g g; make the replay buffer again",
+                    number, now_g, before_g)
     damaged = ", ".join(map(str, summary.damaged))
     log.info("%d episodes extracted%s, %d were complete, %d have labels: %s in %.1f s", len(summary.extracted),
              f" (of damaged recordings, as far as they go: {damaged})" if damaged else "", len(summary.skipped),
@@ -140,17 +151,6 @@ def _masses_g(sources: list[BagSource], task: TaskConfig, path_load: Path) -> di
         return {source.number: None for source in sources}
     known = read_masses(path_load)
     return {source.number: mass_of(known, source.number, path_load) for source in sources}
-
-
-def _complete(sources: list[BagSource], folder: EpisodeFolder, task: TaskConfig) -> set[int]:
-    """Numbers of the recordings that need no work. Raises EpisodeError for one made with another task file."""
-    complete = {source.number for source in sources} & set(folder.numbers())
-    for number in sorted(complete):
-        made_with = str(folder.load(number).description.get("task", ""))
-        if task_from_text(made_with, f"episode {number}") != task:
-            raise EpisodeError(f"episode {number} in {folder.root} was made with another task file than {task.name} "
-                               "is now; pass --override to make it again, or another --path-save")
-    return complete
 
 
 def _results(jobs: list[Job], workers: int, ray_address: str | None) -> Results:

@@ -6,6 +6,8 @@ import csv
 import math
 from pathlib import Path
 
+import numpy as np
+
 from ladle.errors import BagError
 from read_sensors_utils.find_bags import STORAGE_SUFFIXES
 
@@ -47,6 +49,12 @@ def mass_of(masses: dict[int, float], number: int, folder: Path) -> float:
         raise BagError(f"recording {number} has no row in the {FILE} of {folder} (it has {_listed(masses)}); "
                        f"add the row {number},<grams>")
     return masses[number]
+
+
+def save_mass(path: Path, mass_g: float, n_ticks: int) -> None:
+    """Write mass.txt: the mass at every tick."""
+    rows = np.column_stack([np.arange(n_ticks), np.full(n_ticks, mass_g)])
+    np.savetxt(path, rows, fmt=["%d", "%.6g"], header="tick mass_g")
 
 
 def _is_recording(path: Path) -> bool:

@@ -95,18 +95,22 @@ def label_faults(folder: EpisodeFolder, number: int) -> list[Fault]:
     where = f"episode {number}"
     try:
         labels = folder.frame_labels(number)
-        episode = folder.load(number)
+    except UNREADABLE as error:
+        return [Fault(where, f"{LABELS_FILE} cannot be read ({one_line(error)})", "label it again")]
+    try:
+        episode, stamps = folder.load(number), folder.stamps(number)
         task = task_of(episode.description, number)
-        if labels is None and episode.labels is not None and not _partial_labels(folder, number).is_file():
-            return [Fault(where, f"its ticks have labels, but {LABELS_FILE} is missing", "label it again")]
-        if labels is None or task is None:
-            return []
-        at_ticks = labels_at_ticks(labels, folder.stamps(number), task, number)
+    except (LadleError, *UNREADABLE):
+        return []  # the data are damaged, not people's work: see data_faults
+    if labels is None and episode.labels is not None and not _partial_labels(folder, number).is_file():
+        return [Fault(where, f"its ticks have labels, but {LABELS_FILE} is missing", "label it again")]
+    if labels is None or task is None:
+        return []
+    try:
+        at_ticks = labels_at_ticks(labels, stamps, task, number)
     except LabelError as error:
         what, _, remedy = one_line(error).removeprefix(f"{where}: ").partition("; ")
         return [Fault(where, what, remedy)]
-    except UNREADABLE as error:
-        return [Fault(where, f"{LABELS_FILE} cannot be read ({one_line(error)})", "label it again")]
     if episode.labels is None or not np.array_equal(episode.labels, at_ticks):
         return [Fault(where, "the labels of its ticks are not those of its frames", AT_TICKS)]
     return []

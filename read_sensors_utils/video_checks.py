@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ladle.episode import depth_video_name, video_name
 from ladle.task import TaskConfig
 
+UNDECODABLE = (FFmpegError, OSError, ValueError)
+
 
 def video_faults(folder: Path, stamps: Mapping[str, NDArray[Any]], task: TaskConfig) -> Iterator[str]:
     """One sentence for each video that is missing, cannot be decoded, or has not one frame per stamp."""
@@ -24,7 +26,7 @@ def video_faults(folder: Path, stamps: Mapping[str, NDArray[Any]], task: TaskCon
                 continue
             try:
                 count = count_frames(folder / file)
-            except (FFmpegError, OSError, ValueError) as error:
+            except UNDECODABLE as error:
                 yield f"the video {file} cannot be decoded: {error}"
                 continue
             if count != expected:

@@ -133,6 +133,17 @@ def test_damage_without_a_recording_is_left_and_named(root: Path, made: Path, tm
         assert (root / "actions/3/episode.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["actions/0/mass.txt", "stamps/0.npz", "actions/0/episode.json"])
+def test_damaged_data_are_not_blamed_on_the_labels(root: Path, name: str) -> None:
+    """Nobody is told to label again what is labelled well; labels that are damaged themselves are named."""
+    (root / name).write_bytes(b"damaged")
+    fault, = repair_folder(root, dry_run=True).left
+    assert name in fault.what
+    assert "extract it again" in fault.remedy
+    (root / "actions/0" / LABELS_FILE).write_bytes(b"damaged")
+    assert [fault.remedy for fault in repair_folder(root, dry_run=True).left][1:] == ["label it again"]
+
+
 def test_labels_of_ticks_are_brought_up_to_date(root: Path) -> None:
     """They follow from those of the frames."""
     np.save(root / "actions/0" / LABELS_FILE, LABELS[::-1])

@@ -151,18 +151,24 @@ def _array(column: Any, feature: Feature, where: str) -> Array:
     """A parquet column -> (T, ...)."""
     steps = len(column)
     if feature.dtype == "image":
-        images = [decoded(_content(item, where), feature.column.shape, where) for item in column.to_pylist()]
+        images = [decoded(embedded(item, where), feature.column.shape, where) for item in column.to_pylist()]
         return np.stack(images).astype(feature.column.dtype, copy=False)
-    flat = column.combine_chunks()
-    while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type) or pa.types.is_large_list(flat.type):
-        flat = flat.flatten()
-    values = np.asarray(flat.to_numpy(zero_copy_only=False))
+    values = np.asarray(flattened(column.combine_chunks()).to_numpy(zero_copy_only=False))
     if values.size != steps * int(np.prod(feature.column.shape)):
         raise ReplayBufferError(f"{where}: {values.size} numbers for {steps} steps of shape {feature.column.shape}")
     return values.astype(feature.column.dtype, copy=False).reshape((steps, *feature.column.shape))
 
 
-def _content(item: Any, where: str) -> bytes:
+def flattened(values: Any) -> Any:
+    """The innermost values of nested lists; a struct, as of an image, stays what it is."""
+    while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type) or pa.types.is_large_list(
+            values.type):
+        values = values.flatten()
+    return values
+
+
+def embedded(item: Any, where: str) -> bytes:
+    """The content of an image that lies in the parquet file. Raises ReplayBufferError when it lies elsewhere."""
     data = item.get("bytes") if isinstance(item, dict) else item
     if not isinstance(data, bytes):
         raise ReplayBufferError(f"{where}: the images lie in other files; embed them with LeRobot's own tools")
