@@ -53,7 +53,7 @@ def test_the_drift_is_the_slope_under_the_delays(seed, drift, rate_hz):
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(60 * rate_hz)) / rate_hz
     delay_s = delays_s(rng, len(time_s)) + drift * time_s
-    delay_s[rng.integers(0, len(time_s), 2)] -= 0.3
+    delay_s[rng.choice(len(time_s), 2, replace=False)] -= 0.3
     header = 10**18 + np.rint(time_s * 1e9).astype(np.int64)
     receive = header + np.rint(delay_s * 1e9).astype(np.int64)
     envelope = lower_envelope(header, receive)
