@@ -37,7 +37,7 @@ def make_runner(config: PolicyConfig, task: TaskConfig) -> EnvRunner:
     """The environments of a configuration's `rollout` section. Raises ConfigError where the task has none."""
     if task.name != PUSHT:
         raise ConfigError(f"there are no rollouts while training for task {task.name!r}, only for {PUSHT!r}; set "
-                          "rollout.every=0 and use `ladle eval` on the checkpoint")
+                          "rollout.every=0 and every_epochs=0, and use `ladle eval` on the checkpoint")
     section = config.rollout
     seeds = range(section.first_seed, section.first_seed + section.n_envs)
     return PushtRunner(seeds, config.observations.keys, config.n_obs_steps, section.max_steps,

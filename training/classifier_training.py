@@ -34,10 +34,11 @@ from training.dataset import (
     refuse_other_data,
 )
 from training.loop import Run, fit, threads
+from training.out_of_memory import named_out_of_memory
 from training.policy import StageClassifier
 from training.resume import refuse_used_folder
 from training.schema import ClassifierConfig, config_text
-from training.windows import fold_of_episode, index_windows
+from training.windows import at_most, fold_of_episode, index_windows
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ def train_stage_classifier(config: ClassifierConfig, folder: Path) -> Path:
     usable_device(config.training.device)
     if not config.training.resume:
         refuse_used_folder(folder)  # before its report is replaced
+    with named_out_of_memory(config_text(config), config.training.precision):
+        return _train(config, folder)
+
+
+def _train(config: ClassifierConfig, folder: Path) -> Path:
     task = load_task(config.task.name)
     buffer = ReplayBuffer.open(config.task.dataset_path)
     refuse_other_data(buffer, task, reads_pose(config.observations, None))
@@ -118,6 +124,7 @@ def _windows(steps: Steps, n_frames: int, batch_size: int, seed: int = 0,
 
 def _fit(config: ClassifierConfig, task: TaskConfig, steps: Steps, episodes: NDArray[np.bool_], folder: Path,
          texts: Mapping[str, str] = MappingProxyType({}), copies: Mapping[str, Path] = MappingProxyType({})) -> Path:
+    episodes = at_most(episodes, config.training.max_train_episodes, config.training.seed)
     batches = _windows(steps, config.classifier.n_frames, config.training.batch_size, config.training.seed, episodes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)

@@ -23,7 +23,6 @@ from training.dataset import WindowBatches
 from training.distributed import Processes, launched
 from training.ema import Ema
 from training.non_finite import all_finite, batch_path, non_finite_error, save_batch
-from training.out_of_memory import named_out_of_memory
 from training.pace import Learner, Pace, fastest, loss_of, step_generator, threads
 from training.pace import available_threads as available_threads
 from training.parts import DrawsOfPart, Parts, part_generator, split
@@ -84,8 +83,7 @@ def fit(module: nn.Module, batches: WindowBatches, validate: Callable[[nn.Module
     if launched() and processes.count == 1:
         raise ConfigError(f"a {run.kind} is trained by one process; start it without a launcher")
     parts = split(batches, settings, processes.rank, processes.count)
-    with named_out_of_memory(run.texts[CONFIG], settings.precision):
-        return _fit(module, batches, parts, validate, run)
+    return _fit(module, batches, parts, validate, run)
 
 
 def _fit(module: nn.Module, batches: WindowBatches, parts: Parts,

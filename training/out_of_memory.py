@@ -14,6 +14,8 @@ from ladle.errors import ConfigError
 # A processor's allocator has no exception of its own: parts of its messages on Linux, Windows and macOS.
 CPU_ALLOCATOR = ("can't allocate memory", "not enough memory", "DefaultCPUAllocator")
 
+KEEP_LESS = "lower data.ram_limit_mb with data.storage=auto (frames then lie on the disk), "
+
 
 @contextmanager
 def named_out_of_memory(config_text: str, precision: str) -> Iterator[None]:
@@ -43,4 +45,5 @@ def _advice(config: dict[str, Any], precision: str) -> str:
     return (f"out of memory on {training['device']} with training.batch_size={training['batch_size']}, "
             f"training.gradient_accumulation={training['gradient_accumulation']}, "
             f"{seen if images else 'no images'}, training.precision={precision}; raise gradient_accumulation (same "
-            f"results), lower batch_size{' or the crop' if images else ''}, or take another precision")
+            f"results), lower batch_size{' or the crop' if images else ''}, {KEEP_LESS if images else ''}or take "
+            "another precision")

@@ -65,6 +65,7 @@ class TrainingSection:
         resume: go on from the latest checkpoint if the output folder holds one; false refuses such a folder.
         output_dir: folder of the run; null takes Hydra's run folder.
         path_classifier_state_dict: checkpoint or run folder of the stage classifier (policies with a stage only).
+        max_train_episodes: beside those for validation, drawn by the seed; null trains on all.
     """
 
     max_steps: Count
@@ -88,6 +89,7 @@ class TrainingSection:
     resume: bool = True
     output_dir: str | None = None
     path_classifier_state_dict: str | None = None
+    max_train_episodes: Count | None = None
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)
@@ -128,7 +130,8 @@ class RolloutSection:
     """Episodes in the task's environment while training; their mean score then ranks the checkpoints.
 
     Attributes:
-        every: optimiser steps between two rollouts, the last step always does one; 0 for none at all.
+        every: optimiser steps between two rollouts, the last step always does one.
+        every_epochs: the same in passes over the training windows; 0 for both is none at all.
         start: no rollouts before this step.
         n_envs: environments, stepped together.
         first_seed: of the first environment; the others follow.
@@ -137,15 +140,33 @@ class RolloutSection:
     """
 
     every: Index = 0
+    every_epochs: Index = 0
     start: Index = 0
     n_envs: Count = 50
     first_seed: Index = 100_000
     max_steps: Count = 300
     workers: Index = 0
 
-    def due(self, step: int) -> bool:
-        """Whether a rollout follows after this many optimiser steps."""
-        return self.every > 0 and step >= self.start and step % self.every == 0
+    @model_validator(mode="after")
+    def _one_interval(self) -> RolloutSection:
+        if self.every and self.every_epochs:
+            raise ValueError(f"every={self.every} counts optimiser steps and every_epochs={self.every_epochs} passes "
+                             "over the data; set one of them to 0")
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there are any."""
+        return self.every > 0 or self.every_epochs > 0
+
+    def due(self, step: int, batch_size: int, n_windows: int) -> bool:
+        """Whether a rollout follows after this many optimiser steps of a batch each, over n_windows an epoch."""
+        if not self.wanted or step < self.start:
+            return False
+        if self.every:
+            return step % self.every == 0
+        between = self.every_epochs * n_windows
+        return step * batch_size // between > (step - 1) * batch_size // between
 
 
 @dataclass(frozen=True, config=STRICT, kw_only=True)

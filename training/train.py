@@ -24,17 +24,18 @@ from training.checkpoint import CONFIG, TASK, open_checkpoint
 from training.classifier_training import held_out_stages
 from training.compose import Composed, command_line, compose_config
 from training.dataset import Steps, WindowBatches, load_labels, load_steps, reads_pose, refuse_other_data
-from training.distributed import join
+from training.distributed import Processes, join
 from training.env_runner import MakeRunner, NetworkPolicy
 from training.features import ActionCodec
 from training.foreign_data import with_replay_buffer
 from training.lerobot_training import compose_lerobot, names_lerobot
 from training.loop import Run, fit, step_generator
+from training.out_of_memory import named_out_of_memory
 from training.policy import DiffusionPolicy
 from training.schema import PolicyConfig, config_text
 from training.starts import starts_text
 from training.template import compose_template, names_template
-from training.windows import index_windows, validation_mask
+from training.windows import at_most, index_windows, validation_mask
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,11 @@ def train_policy(composed: Composed[PolicyConfig], make_runner: MakeRunner | Non
     usable_device(composed.config.training.device)
     processes = join(composed.config.training.device)
     composed = with_replay_buffer(replace(composed, output_dir=processes.from_main(composed.output_dir)))
+    with named_out_of_memory(config_text(composed.config), composed.config.training.precision):
+        return _train(composed, processes, make_runner)
+
+
+def _train(composed: Composed[PolicyConfig], processes: Processes, make_runner: MakeRunner | None) -> Path:
     text = config_text(composed.config)
     training = replace(composed.config.training, device=processes.device(composed.config.training.device))
     config, task = replace(composed.config, training=training), load_task(composed.config.task.name)
@@ -67,22 +73,25 @@ def train_policy(composed: Composed[PolicyConfig], make_runner: MakeRunner | Non
     steps = load_steps(buffer, config.observations, ActionCodec(task), config.mass.condition, config.data)
     steps = steps.with_stages(_stages(config, task, buffer))
     masks = validation_mask(steps.n_episodes, config.training.val_ratio, config.training.seed)
-    batches = window_batches(config, steps, ~masks)
+    trained_on = at_most(~masks, config.training.max_train_episodes, config.training.seed)
+    batches = window_batches(config, steps, trained_on)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         policy = DiffusionPolicy(config, task)
     policy.encoder.load_pretrained()
-    _fit_normalizers(policy, batches, steps.episode_mask_to_steps(~masks))
+    _fit_normalizers(policy, batches, steps.episode_mask_to_steps(trained_on))
     log.info("%d windows of %d episodes, %.1f million parameters, results in %s", len(batches.index),
-             int((~masks).sum()), sum(p.numel() for p in policy.parameters()) / 1e6, composed.output_dir)
+             int(trained_on.sum()), sum(p.numel() for p in policy.parameters()) / 1e6, composed.output_dir)
     validate = Validation(window_batches(config, steps, masks), config) if masks.any() else None
     rollout = _rollout(config, task, make_runner) if processes.main else None
     classifier = config.training.path_classifier_state_dict
     return fit(policy, batches, validate, Run(
         folder=composed.output_dir, kind="policy", training=config.training, logging=config.logging, ema=config.ema,
-        texts={CONFIG: text, TASK: task_text(task), **starts_text(buffer, ~masks)}, fingerprint=_fingerprint(steps),
-        monitor=ROLLOUT_MONITOR if rollout else MONITOR if validate else None, highest_best=rollout is not None,
-        rollout=rollout, rollout_at=config.rollout.due,
+        texts={CONFIG: text, TASK: task_text(task), **starts_text(buffer, trained_on)}, fingerprint=_fingerprint(steps),
+        # The same in every process, though only the first has environments.
+        monitor=ROLLOUT_MONITOR if config.rollout.wanted else MONITOR if validate else None,
+        highest_best=config.rollout.wanted, rollout=rollout,
+        rollout_at=lambda step: config.rollout.due(step, batches.batch_size, len(batches.index)),
         copies={"classifier": open_checkpoint(classifier, "classifier").folder}
         if classifier and config.observations.stage == "classifier" else {}, processes=processes))
 
@@ -134,11 +143,11 @@ class Validation:
 
 def _rollout(config: PolicyConfig, task: TaskConfig,
              make_runner: MakeRunner | None) -> Callable[[nn.Module], dict[str, float]] | None:
-    if not config.rollout.every:
+    if not config.rollout.wanted:
         return None
     if make_runner is None:
         raise ConfigError("rollout.every needs the task's environment: start with `ladle train` or `python train.py`, "
-                          "or set rollout.every=0")
+                          "or set rollout.every=0 and every_epochs=0")
     runner = make_runner(config, task)
 
     def rollout(module: nn.Module) -> dict[str, float]:

@@ -73,6 +73,16 @@ def validation_mask(n_episodes: int, ratio: float, seed: int) -> NDArray[np.bool
     return mask
 
 
+def at_most(mask: NDArray[np.bool_], count: int | None, seed: int) -> NDArray[np.bool_]:
+    """At most `count` of the episodes where the mask is true, chosen by the seed: (N,) -> (N,) bool; None takes all."""
+    chosen = np.flatnonzero(mask)
+    if count is None or count >= len(chosen):
+        return mask
+    kept = np.zeros_like(mask)
+    kept[np.random.default_rng(seed).choice(chosen, size=count, replace=False)] = True
+    return kept
+
+
 def fold_of_episode(n_episodes: int, n_folds: int, seed: int) -> NDArray[np.int64]:
     """Spread whole episodes evenly over folds: (N,) fold numbers."""
     if not 2 <= n_folds <= n_episodes:

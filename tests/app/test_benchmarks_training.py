@@ -114,7 +114,7 @@ def test_every_proof_has_a_configuration_with_ten_rollouts():
     """Composed, with enough evaluations for the mean of the last ten."""
     for proof in PROOFS.values():
         config = compose_config(PolicyConfig, proof.config, []).config
-        due = [step for step in range(1, config.training.max_steps + 1) if config.rollout.due(step)]
+        due = [step for step in range(1, config.training.max_steps + 1) if config.rollout.due(step, 1, 1)]
         assert len(due) >= 10
         assert due[-1] == config.training.max_steps
 

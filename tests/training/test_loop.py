@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from ladle.errors import ConfigError, LadleError
-from training import loop
+from training import classifier_training, loop, train, train_classifier
 from training.checkpoint import open_checkpoint
 from training.out_of_memory import named_out_of_memory
 from training.parts import DrawsOfPart, part_generator
@@ -140,22 +140,39 @@ def test_weights_that_are_not_numbers_are_never_a_checkpoint(tiny_overrides: lis
     assert not (tmp_path / "checkpoints" / "latest").exists()
 
 
+@pytest.mark.parametrize("where", [
+    (DiffusionPolicy, "compute_loss"), (train, "load_steps"), (DiffusionPolicy, "fit_normalizers")],
+    ids=["step", "frames", "normaliser"])
 @pytest.mark.parametrize("error", [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nGPU 0 has"), MemoryError(),
     RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
 ])
-def test_memory_that_runs_out_is_one_line(error: Exception, tiny_overrides: list[str], scoop_buffer: Path,
-                                          tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It names batch size, crop and precision, whatever allocator failed."""
+def test_memory_that_runs_out_is_one_line(
+    where: tuple[object, str], error: Exception, tiny_overrides: list[str], scoop_buffer: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """It names batch size, crop and precision, whatever allocator failed and wherever."""
     def fails(*_: object) -> torch.Tensor:
         raise error
 
-    monkeypatch.setattr(DiffusionPolicy, "compute_loss", fails)
+    monkeypatch.setattr(*where, fails)
     with pytest.raises(ConfigError) as caught:
         start(tiny_overrides, scoop_buffer, tmp_path)
     text = str(caught.value)
     assert "\n" not in text
     assert all(part in text for part in ("training.batch_size=8", "crop_px", "training.precision=float32"))
+
+
+def test_memory_that_runs_out_before_the_classifiers_fit_is_one_line(
+    scoop_buffer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Loading its frames takes the most."""
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(classifier_training, "load_steps", fails)
+    with pytest.raises(ConfigError, match=r"out of memory on cpu .*training\.batch_size=.*lower data\.ram_limit_mb"):
+        train_classifier.run([f"task.dataset_path={scoop_buffer}", f"training.output_dir={tmp_path}"])
 
 
 def test_the_processors_allocator_and_numpys_are_recognised():
@@ -183,6 +200,14 @@ def test_bf16_is_bfloat16(tiny_overrides: list[str], scoop_buffer: Path, tmp_pat
     folder = start(tiny_overrides, scoop_buffer, tmp_path, "training.precision=bf16", "training.max_steps=1")
     assert json.loads((folder / "meta.json").read_text())["precision"] == "bfloat16"
     assert not loss_scaler("bfloat16", "cpu").is_enabled()
+
+
+def test_training_can_be_kept_to_a_few_episodes(tiny_overrides: list[str], scoop_buffer: Path, tmp_path: Path):
+    """Of three episodes one is trained on: its start alone is in the checkpoint, and an epoch is a third as long."""
+    folder = start(tiny_overrides, scoop_buffer, tmp_path, "training.max_train_episodes=1", "training.max_steps=2")
+    assert len(json.loads((folder / "starts.json").read_text())) == 1
+    batch, epoch = 8, read_log(tmp_path)[1]["epoch"]
+    assert batch / epoch < 35, "windows of one episode of at most 30 steps"
 
 
 def test_an_average_with_no_decay_is_the_weights(tiny_overrides: list[str], scoop_buffer: Path, tmp_path: Path,

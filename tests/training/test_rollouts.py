@@ -11,6 +11,7 @@ import pytest
 from ladle.errors import ConfigError
 from ladle.replay_buffer import ReplayBufferWriter
 from ladle.task import TaskConfig
+from training.distributed import Processes
 from training.env_runner import Rollouts, WindowPolicy
 from training.run_log import read_log, time_taken_s
 from training.schema import PolicyConfig
@@ -120,3 +121,21 @@ def test_training_alone_knows_no_environment(pusht_like: Path, tmp_path: Path):
     """The error says which command has them."""
     with pytest.raises(ConfigError, match=r"rollout\.every needs the task's environment: start with `ladle train`"):
         start(pusht_like, tmp_path, None)
+
+
+def test_rollouts_may_be_counted_in_epochs(pusht_like: Path, tmp_path: Path):
+    """Three episodes for training have 69 windows: in batches of 8 the ninth step ends the first epoch."""
+    start(pusht_like, tmp_path, Runner([0.1, 0.2]), "rollout.every=0", "rollout.every_epochs=1")
+    assert [row["step"] + 1 for row in read_log(tmp_path) if "rollout_score" in row] == [9, 12]
+    with pytest.raises(ConfigError, match=r"every=3 counts optimiser steps and every_epochs=1 .*set one of them to 0"):
+        start(pusht_like, tmp_path / "both", None, "rollout.every_epochs=1")
+
+
+def test_every_process_ranks_checkpoints_alike(pusht_like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Only the first has environments; the others too must know what a run that goes on is ranked by."""
+    ranked: list[tuple[str | None, bool]] = []
+    monkeypatch.setattr("training.train.fit", lambda *given: ranked.append((given[3].monitor, given[3].highest_best)))
+    for rank in (0, 1):
+        monkeypatch.setattr("training.train.join", lambda _, rank=rank: Processes(rank, 2))
+        start(pusht_like, tmp_path, Runner([]))
+    assert ranked == [("rollout_score", True)] * 2

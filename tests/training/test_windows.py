@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ladle.errors import ConfigError
-from training.windows import fold_of_episode, index_windows, validation_mask
+from training.windows import at_most, fold_of_episode, index_windows, validation_mask
 
 
 def naive_windows(lengths: list[int], horizon: int, before: int, after: int, mask: list[bool]) -> list[list[int]]:
@@ -69,3 +69,15 @@ def test_folds_are_even_and_more_folds_than_episodes_are_refused():
     assert sorted(counts.tolist()) == [3, 3, 4]
     with pytest.raises(ConfigError, match="4 folds over 3 episodes"):
         fold_of_episode(3, 4, 0)
+
+
+@pytest.mark.parametrize(("count", "left"), [(1, 1), (3, 3), (4, 4), (9, 4), (None, 4)])
+def test_at_most_so_many_episodes_are_kept(count: int | None, left: int):
+    """Some of those in the mask, the same for a seed, others for another one."""
+    mask = np.array([True, False, True, True, False, True])
+    kept = at_most(mask, count, 1)
+    assert kept.sum() == left
+    assert not (kept & ~mask).any()
+    assert np.array_equal(kept, at_most(mask, count, 1))
+    if count == 1:
+        assert len({int(np.argmax(at_most(mask, count, seed))) for seed in range(30)}) == 4
