@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 PRIORITY = 5  # of 1 to 99; below the control loop's, which is never to wait for anybody
@@ -26,7 +26,7 @@ class Urgency:
         self._begin()
 
     @contextmanager
-    def set_aside(self) -> Iterator[None]:
+    def set_aside(self) -> Generator[None, None, None]:
         """Within the block the thread is one of many."""
         if not self.is_allowed:
             yield
