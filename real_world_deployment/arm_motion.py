@@ -13,7 +13,7 @@ from ladle.errors import DeploymentError, MotionError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
 from ladle.task import TaskConfig
-from real_world_deployment.chunking import REST_S, rested
+from real_world_deployment.chunking import REST_S, rested, waits_for_rest
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.homing import Homing
@@ -98,7 +98,7 @@ class ArmMotion:
         """
         assert self.plan is not None
         slow = stretched_chunk(chunk, self._config.speed * caution_speed)
-        if self._config.chunking == "stop_and_go":
+        if waits_for_rest(self._config.chunking):
             slow = rested(slow, REST_S)
         self._send(self._splicer.join(slow, self.plan, now_s), now_s)
 
@@ -129,7 +129,7 @@ class ArmMotion:
 def _splicing(config: DeploymentConfig) -> DeploymentConfig:
     """In the machine's time; where the next chunk waits for the end of this one, all of it is followed, to its rest."""
     stretched = stretched_config(config)
-    if config.chunking != "stop_and_go":
+    if not waits_for_rest(config.chunking):
         return stretched
     return replace(stretched, held_motion_s=math.inf, tail_s=config.tail_s - REST_S)
 

@@ -30,6 +30,11 @@ def chunking_from_text(text: str) -> Chunking:
     raise DeploymentError(f"chunking {text!r} is not one of {', '.join(get_args(Chunking))}")
 
 
+def waits_for_rest(how: Chunking) -> bool:
+    """Whether the policy is asked only when the motion has ended, so that each chunk is carried out to its rest."""
+    return how == "stop_and_go"
+
+
 class ChunkJoiner:
     """Remembers what is being executed; the ways of arXiv:2506.07339 and arXiv:2304.13705, and a baseline.
 
@@ -52,7 +57,8 @@ class ChunkJoiner:
         if how == "real_time" and not can_continue(policy):
             raise DeploymentError("chunking real_time needs a policy that can continue a chunk (predict_next), and "
                                   "this one cannot; choose replace or ensemble")
-        self._how, self._latency_s, self._committed_s = how, latency_s, committed_s
+        self._how: Chunking = how
+        self._latency_s, self._committed_s = latency_s, committed_s
         self._n_action_steps = action_steps_of(policy)
         self._poses = tuple(part.name for part in task.action if part.kind == "pose")
         self._chunks: deque[ActionChunk] = deque(maxlen=REMEMBERED_CHUNKS)
@@ -65,8 +71,8 @@ class ChunkJoiner:
 
     @property
     def waits_for_rest(self) -> bool:
-        """Whether the policy is asked only when the motion has ended."""
-        return self._how == "stop_and_go"
+        """As the function says."""
+        return waits_for_rest(self._how)
 
     def reset(self) -> None:
         """Forget the run."""
@@ -82,7 +88,7 @@ class ChunkJoiner:
     def joined(self, chunk: ActionChunk, delay_s: float, now_s: float) -> ActionChunk:
         """What is to be executed from now on of an answer that took so long."""
         self._delays_s.append(delay_s)
-        if self._how == "stop_and_go":
+        if self.waits_for_rest:
             return led_in(chunk, self._n_action_steps, now_s)
         if self._how != "ensemble":
             return chunk

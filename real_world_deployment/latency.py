@@ -9,6 +9,7 @@ import numpy as np
 
 from ladle.errors import DeploymentError
 from ladle.policy import ActionChunk
+from real_world_deployment.chunking import waits_for_rest
 from real_world_deployment.config import DeploymentConfig
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def refuse_short_horizon(latency: LatencyMonitor, chunk: ActionChunk, decided_s:
     Raises:
         DeploymentError: the chunk ends before; the arm would come to rest between any two chunks.
     """
-    if config.chunking == "stop_and_go":
+    if waits_for_rest(config.chunking):
         return
     slow_s, dt = latency.p95_s, period_s / config.speed
     needed_s = max(config.replan_ticks * dt, slow_s) + slow_s + config.switch_lead_s + config.tracking_delay_s

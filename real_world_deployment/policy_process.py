@@ -13,21 +13,19 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import cast
 
 from ladle.errors import LadleError, ObservationError
-from ladle.policy import ObservationWindow, Policy, action_steps_of, can_continue, starts_of
+from ladle.policy import ObservationWindow, Policy
 from ladle.script import set_up_logging
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingReader
+from real_world_deployment.policy_answers import ASK, CHUNK, RESET, failure, introduction
 from real_world_deployment.policy_caller import WatchingPolicy, answer_to
 from real_world_deployment.policy_messages import chunk_message, to_running, to_window
 from real_world_deployment.urgency import Urgency
 
 MESSAGE_BYTES = 1 << 20
-ASK, OBSERVE, RESET = "ask", "observe", "reset"
-START_POSES = "start_poses"
-READY, CHUNK, FAILED, WATCH_FAILED = "ready", "chunk", "failed", "watch failed"
 
 
 def main() -> None:
@@ -56,14 +54,6 @@ def make(factory: str, text: str) -> Policy:
     """The policy of a factory "package.module:function", which is given the text."""
     module, _, function = factory.partition(":")
     return cast(Policy, getattr(importlib.import_module(module), function)(text))
-
-
-def introduction(policy: Policy) -> ArrayMessage:
-    """What a run must know of its policy before it asks."""
-    return ArrayMessage(READY, {
-        "n_obs_steps": policy.n_obs_steps, "observation_keys": list(policy.observation_keys),
-        "n_action_steps": action_steps_of(policy), "continues": can_continue(policy)},
-        {} if (starts := starts_of(policy)) is None else {START_POSES: starts})
 
 
 def reply(policy: Policy, message: ArrayMessage,
@@ -106,13 +96,6 @@ def _window(message: ArrayMessage, readers: dict[str, RingReader]) -> Observatio
         raise ObservationError(f"the frames of question {message.values['number']} are overwritten already; the policy "
                                "is slower than its questions come")
     return to_window(message, record.arrays)
-
-
-def failure(question: str, error: Exception, number: int) -> ArrayMessage:
-    """An error as the answer to a question of a kind: ASK or OBSERVE."""
-    values: dict[str, Any] = {"number": number, "text": str(error), "type": type(error).__name__,
-                              "is_users": isinstance(error, LadleError)}
-    return ArrayMessage(FAILED if question == ASK else WATCH_FAILED, values)
 
 
 def _hear(link: socket.socket) -> bytes:

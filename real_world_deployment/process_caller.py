@@ -19,18 +19,19 @@ from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
 from real_world_deployment.array_message import ArrayMessage
 from real_world_deployment.frame_ring import RingWriter
 from real_world_deployment.latency import LatencyMonitor
-from real_world_deployment.policy_messages import is_image, to_chunk, window_message, with_running
-from real_world_deployment.policy_process import (
+from real_world_deployment.policy_answers import (
     ASK,
     CHUNK,
     FAILED,
-    MESSAGE_BYTES,
     OBSERVE,
     READY,
     RESET,
-    START_POSES,
     WATCH_FAILED,
+    Introduced,
+    failure_text,
 )
+from real_world_deployment.policy_messages import is_image, to_chunk, window_message, with_running
+from real_world_deployment.policy_process import MESSAGE_BYTES
 from real_world_deployment.ring_layout import RingLayout
 from real_world_deployment.ring_segment import remove_stale_segments
 
@@ -46,15 +47,12 @@ class PolicyError(DeploymentError):
     """What the policy raised in its process."""
 
 
-class ProcessCaller:
+class ProcessCaller(Introduced):
     """Both the policy, for the loop's questions about it, and its caller. Nothing here waits, but for the start.
 
     Frames go through a shared-memory ring, everything else through a socket whose other end closes with the process.
 
     Attributes:
-        n_obs_steps, observation_keys, n_action_steps: the policy's own, told at its start.
-        continues: whether the policy can continue a running chunk.
-        start_poses: (n, 7) where its demonstrations began; None where it does not know.
         latency: from the question to the answer being here.
         inference_s: how long the policy itself took for its last answer.
     """
@@ -81,12 +79,7 @@ class ProcessCaller:
         self._ring_name = f"policy-{os.getpid()}-{id(self):x}"
         self._rings: list[tuple[RingLayout, RingWriter]] = []
         self._start(factory, text)
-        ready = self._wait_until_ready()
-        self.start_poses = ready.arrays.get(START_POSES)
-        self.n_obs_steps = int(ready.values["n_obs_steps"])
-        self.observation_keys = tuple(ready.values["observation_keys"])
-        self.n_action_steps: int | None = ready.values["n_action_steps"]
-        self.continues = bool(ready.values["continues"])
+        self.hear_introduction(self._wait_until_ready())
 
     @property
     def pid(self) -> int:
@@ -241,11 +234,11 @@ class ProcessCaller:
 
     def _take(self, message: ArrayMessage) -> None:
         if message.kind == WATCH_FAILED:
-            self._watch_error = _error(message)
+            self._watch_error = PolicyError(failure_text(message))
         elif message.values["number"] == self._open:
             self._open = None
             if message.kind == FAILED:
-                self._answer = _error(message)
+                self._answer = PolicyError(failure_text(message))
             elif message.kind == CHUNK:
                 self.latency.add(self._clock_s() - self._asked_s)
                 self.inference_s = message.values["inference_s"]
@@ -260,8 +253,3 @@ class ProcessCaller:
             code = None
         how = "has hung up" if code is None else f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
         self._gone = PolicyGoneError(f"the policy's process {self.pid} {how}")
-
-
-def _error(message: ArrayMessage) -> PolicyError:
-    text, kind = message.values["text"], message.values["type"]
-    return PolicyError(text if message.values["is_users"] else f"{kind}: {text}")

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -417,51 +417,54 @@ def test_the_arm_moves_only_while_the_button_is_held(task: TaskConfig, chain: Ki
     bench.assert_no_reflex()
 
 
-def test_a_killed_policy_process_brings_the_loop_to_rest(task: TaskConfig, chain: KinematicChain, home_rad: Array,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    """kill -9 in mid-run: stopped at the next tick, not after three errors; it comes to rest without a reflex."""
+@pytest.fixture
+def echo_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessCaller]:
+    """A policy in a process of its own."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     process = ProcessCaller("process_policies:make", "echo")
-    try:
-        bench = Bench(task, chain, DownwardPolicy(), home_rad, DeploymentConfig(latency_s=0.0), process=process)
-        bench.loop.start(0)
-        give_up_s = time.monotonic() + 60.0
-        while not bench.arm.sent and time.monotonic() < give_up_s:
-            bench.run(0.1)
-        assert bench.loop.state is LoopState.RUNNING
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    yield process
+    process.close()
+
+
+def kill(process: ProcessCaller) -> None:
+    """kill -9, and only then go on."""
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_a_killed_policy_process_brings_the_loop_to_rest(task: TaskConfig, chain: KinematicChain, home_rad: Array,
+                                                         echo_process: ProcessCaller) -> None:
+    """kill -9 in mid-run: stopped at the next tick, not after three errors; it comes to rest without a reflex."""
+    bench = Bench(task, chain, DownwardPolicy(), home_rad, DeploymentConfig(latency_s=0.0), process=echo_process)
+    bench.loop.start(0)
+    give_up_s = time.monotonic() + 60.0
+    while not bench.arm.sent and time.monotonic() < give_up_s:
         bench.run(0.1)
-        assert bench.loop.state is LoopState.STOPPED
-        assert "killed by signal 9" in bench.loop.detail
-        bench.run(3.0)
-        assert bench.loop.is_at_rest(bench.arm.now_ms / 1000.0)
-        bench.assert_no_reflex()
-        with pytest.raises(DeploymentError, match=r"not started: the policy is gone: .* killed by signal 9; restart"):
-            bench.loop.start(0)
-        assert bench.loop.state is LoopState.STOPPED
-        bench.loop.home()
-        bench.run(8.0)
-        assert (bench.loop.state, bench.loop.detail) == (LoopState.IDLE, "the arm is at home")
-    finally:
-        process.close()
+    assert bench.loop.state is LoopState.RUNNING
+    kill(echo_process)
+    bench.run(0.1)
+    assert bench.loop.state is LoopState.STOPPED
+    assert "killed by signal 9" in bench.loop.detail
+    bench.run(3.0)
+    assert bench.loop.is_at_rest(bench.arm.now_ms / 1000.0)
+    bench.assert_no_reflex()
+    with pytest.raises(DeploymentError, match=r"not started: the policy is gone: .* killed by signal 9; restart"):
+        bench.loop.start(0)
+    assert bench.loop.state is LoopState.STOPPED
+    bench.loop.home()
+    bench.run(8.0)
+    assert (bench.loop.state, bench.loop.detail) == (LoopState.IDLE, "the arm is at home")
 
 
 def test_a_run_that_waits_ends_with_its_policy(task: TaskConfig, chain: KinematicChain, home_rad: Array,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+                                               echo_process: ProcessCaller) -> None:
     """Started, and waiting for a camera, when the process is killed: STOPPED with the reason, and not IDLE for ever."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    process = ProcessCaller("process_policies:make", "echo")
-    try:
-        bench = Bench(task, chain, DownwardPolicy(), home_rad, process=process)
-        bench.has_camera = False
-        bench.loop.start(0)
-        bench.run(0.3)
-        assert bench.loop.state is LoopState.IDLE
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        bench.run(0.1)
-        assert (bench.loop.state, bench.loop.run.alarm) == (LoopState.STOPPED, Alarm.POLICY_GONE)
-        assert bench.arm.messages == []
-    finally:
-        process.close()
+    bench = Bench(task, chain, DownwardPolicy(), home_rad, process=echo_process)
+    bench.has_camera = False
+    bench.loop.start(0)
+    bench.run(0.3)
+    assert bench.loop.state is LoopState.IDLE
+    kill(echo_process)
+    bench.run(0.1)
+    assert (bench.loop.state, bench.loop.run.alarm) == (LoopState.STOPPED, Alarm.POLICY_GONE)
+    assert bench.arm.messages == []

@@ -109,14 +109,20 @@ def test_a_cut_off_file_gives_up_every_whole_row(tmp_path, share, page_bytes):
     assert len(messages) + storage.losses.messages >= messages[-1][1] + 1
 
 
-def test_a_damaged_message_costs_only_itself(tmp_path):
-    """The chain of pages of one message leads nowhere."""
+def with_a_broken_chain(path):
+    """Nine large messages; the chain of pages of the fifth leads nowhere."""
     rows = [(1, n, bytes([65 + n]) * BIG) for n in range(9)]
-    path = write(tmp_path / "x.db3", rows)
+    write(path, rows)
     content = bytearray(path.read_bytes())
     start = next(at for at in range(0, len(content), 4096) if content[at + 4 : at + 4096] == b"E" * 4092)
     content[start : start + 4] = b"\x00\xff\xff\xff"
     path.write_bytes(content)
+    return path, rows
+
+
+def test_a_damaged_message_costs_only_itself(tmp_path):
+    """The chain of pages of one message leads nowhere."""
+    path, _ = with_a_broken_chain(tmp_path / "x.db3")
     messages, storage = read(path)
     assert [stamp for _, stamp, _ in messages] == [0, 1, 2, 3, 5, 6, 7, 8]
     assert storage.losses.messages == 1
@@ -146,12 +152,7 @@ def test_large_messages_can_be_left_in_their_rows(tmp_path, backwards):
 @needs_blobs
 def test_a_row_that_cannot_be_left_says_so(tmp_path):
     """Its chain of pages leads nowhere, or the file was exchanged: whoever reads the row is not given other bytes."""
-    rows = [(1, n, bytes([65 + n]) * BIG) for n in range(9)]
-    path = write(tmp_path / "x.db3", rows)
-    content = bytearray(path.read_bytes())
-    start = next(at for at in range(0, len(content), 4096) if content[at + 4 : at + 4096] == b"E" * 4092)
-    content[start : start + 4] = b"\x00\xff\xff\xff"
-    path.write_bytes(content)
+    path, rows = with_a_broken_chain(tmp_path / "x.db3")
     with closing(SqliteStorage(path)) as storage:
         left = [m.data for m in storage.messages(None, left=[1])]
     with pytest.raises(LeftRowError, match=r"row 5 of .* cannot be read: database disk image is malformed"):

@@ -18,8 +18,9 @@ from ladle_nodes.process import Spinner, run_node
 from ladle_nodes.qos import reliable
 from ladle_nodes.run_parameters import recipe_of
 from real_world_deployment.array_message import ArrayMessage
+from real_world_deployment.policy_answers import ASK, OBSERVE, failure, introduction
 from real_world_deployment.policy_messages import to_window
-from real_world_deployment.policy_process import ASK, OBSERVE, failure, introduction, reply
+from real_world_deployment.policy_process import reply
 
 log = logging.getLogger("ladle.policy")
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
 
 import rclpy
-from numpy.typing import NDArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -24,20 +22,25 @@ from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
 from ladle_nodes.policy_topics import ANSWERS, DEPTH, HELLO, QUESTIONS, SESSION, from_wire, to_wire
 from ladle_nodes.qos import reliable
 from real_world_deployment.array_message import ArrayMessage
+from real_world_deployment.policy_answers import (
+    ASK,
+    FAILED,
+    OBSERVE,
+    READY,
+    RESET,
+    WATCH_FAILED,
+    Introduced,
+    failure_text,
+)
 from real_world_deployment.policy_messages import to_chunk, window_message, with_running
-from real_world_deployment.policy_process import ASK, FAILED, OBSERVE, READY, RESET, START_POSES, WATCH_FAILED
 
 FOUND_TIMEOUT_S = 60.0
 HELLO_EVERY_S = 0.5
 WAIT_STEP_S = 0.1
 
 
-class RemotePolicy:
-    """The far policy's face.
-
-    Attributes:
-        n_obs_steps, observation_keys, n_action_steps, continues, start_poses: the far policy's own.
-    """
+class RemotePolicy(Introduced):
+    """The far policy's face."""
 
     def __init__(self, timeout_s: float = FOUND_TIMEOUT_S) -> None:
         """Find it. Raises DeploymentError: nobody answers."""
@@ -53,12 +56,7 @@ class RemotePolicy:
         self._watch_error: ArrayMessage | None = None
         self._publisher = self._node.create_publisher(UInt8MultiArray, QUESTIONS, reliable(DEPTH))
         self._node.create_subscription(UInt8MultiArray, ANSWERS, self._hear, reliable(DEPTH))
-        ready = self._find(timeout_s)
-        self.n_obs_steps = int(ready.values["n_obs_steps"])
-        self.observation_keys = tuple(ready.values["observation_keys"])
-        self.n_action_steps: int | None = ready.values["n_action_steps"]
-        self.continues = bool(ready.values["continues"])
-        self.start_poses: NDArray[Any] | None = ready.arrays.get(START_POSES)
+        self.hear_introduction(self._find(timeout_s))
 
     def reset(self, seed: int) -> None:
         """Forget the last episode."""
@@ -79,7 +77,7 @@ class RemotePolicy:
         self._say(window_message(OBSERVE, window, window.streams, number=self._questions))
         error, self._watch_error = self._watch_error, None
         if error is not None:
-            raise _error(error)
+            raise DeploymentError(failure_text(error))
 
     def close(self) -> None:
         """Leave the network."""
@@ -95,7 +93,7 @@ class RemotePolicy:
             self._executor.spin_once(timeout_sec=WAIT_STEP_S)
         answer = self._heard.pop()
         if answer.kind == FAILED:
-            raise _error(answer)
+            raise DeploymentError(failure_text(answer))
         return to_chunk(answer)
 
     def _find(self, timeout_s: float) -> ArrayMessage:
@@ -126,8 +124,3 @@ class RemotePolicy:
             self._watch_error = message
         elif message.values.get("number") == self._questions or (message.kind == READY and self._questions == 0):
             self._heard = [message]
-
-
-def _error(message: ArrayMessage) -> DeploymentError:
-    text, kind = message.values["text"], message.values["type"]
-    return DeploymentError(text if message.values["is_users"] else f"{kind}: {text}")
