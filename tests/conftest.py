@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ LONG_FILES = ("tests/simulation/test_expert.py", "tests/test_robot_python.py")
 
 # The workers already share the cores: more threads would only wait for each other. Children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts a background command (`make test &`) with SIGINT ignored; children would inherit that, and never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
