@@ -108,7 +108,7 @@ class Replay:
 
     def joints_rad(self) -> Floats:
         """(N, n) the joints that go with the `stamps` of the joints."""
-        return np.array(self.joints.positions_rad, np.float64)[np.array(self._stream_clocks[JOINTS].trusted, np.bool_)]
+        return self.joints.positions_rad[np.array(self._stream_clocks[JOINTS].trusted, np.bool_)]
 
     @cached_property
     def _health(self) -> dict[str, StreamHealth]:

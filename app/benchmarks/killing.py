@@ -44,30 +44,58 @@ def server() -> ForkServerContext:
 def run(command: Command) -> float:
     """Run to the end; returns the seconds it took. Raises LadleError when it fails."""
     started_s = time.monotonic()
-    process = _start(command)
+    process = start(command)
     try:
         process.join()
     finally:
-        _kill(process)
+        kill(process)
     _expect_success(process.exitcode, command)
     return time.monotonic() - started_s
 
 
-def run_and_kill(command: Command, after_s: float) -> bool:
+def run_and_kill(command: Command, after_s: float, *, parent_only: bool = False) -> bool:
     """Start, kill the whole process group after a while, wait until it is gone; False when the run ended before.
 
+    Args:
+        parent_only: kill the process that was started alone; its children must then end by themselves.
+
     Raises:
-        LadleError: it ended and failed.
+        LadleError: it ended and failed, or a child outlived it.
     """
-    process = _start(command)
+    process = start(command)
     try:
         process.join(after_s)
         exit_code = process.exitcode
+        if parent_only and exit_code is None:
+            process.kill()
+            process.join()
+            expect_no_child(process, command)
     finally:
-        _kill(process)
+        kill(process)
     if exit_code is not None:
         _expect_success(exit_code, command)
     return exit_code is None
+
+
+def expect_no_child(process: ForkServerProcess, command: Command) -> None:
+    """Raise LadleError where processes that a killed one started live on."""
+    assert process.pid is not None
+    end_s = time.monotonic() + GONE_TIMEOUT_S
+    while left := _alive_in_group(process.pid):
+        if time.monotonic() > end_s:
+            raise LadleError(f"{len(left)} processes of {command.module} outlived it by {GONE_TIMEOUT_S:g} s")
+        time.sleep(0.01)
+
+
+def _alive_in_group(group: int) -> list[int]:
+    """Processes of a group that are no zombies: state and group are the fields after the name in /proc/N/stat."""
+    found: list[int] = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(path.parent.name))
+    return found
 
 
 def _expect_success(exit_code: int | None, command: Command) -> None:
@@ -76,7 +104,8 @@ def _expect_success(exit_code: int | None, command: Command) -> None:
                          f"{command.log.read_text(errors='replace')[-ERROR_BYTES:]}")
 
 
-def _start(command: Command) -> ForkServerProcess:
+def start(command: Command) -> ForkServerProcess:
+    """A process with a group of its own."""
     process = server().Process(target=_main, args=(command,))
     process.start()
     return process
@@ -92,7 +121,7 @@ def _main(command: Command) -> None:
     run_script(importlib.import_module(command.module).main)
 
 
-def _kill(process: ForkServerProcess) -> None:
+def kill(process: ForkServerProcess) -> None:
     """Leave nothing of a process and its children."""
     group = process.pid
     assert group is not None

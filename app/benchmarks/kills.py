@@ -34,6 +34,8 @@ RECORDINGS = 4
 SHORTEST_S, LONGER_BY_S = 1.2, 0.2
 SIZE_PX, KEPT_PX = (96, 72), (64, 48)
 POOL_SHARE, POOL_WORKERS = 0.25, 2  # of the extractions, these have worker processes, which must import anew
+FRAME_WORKERS = 2 * RECORDINGS  # so many give every recording two processes for its frames
+PARENT_SHARE = 0.5  # of the kills, these hit the first process alone: its children must end by themselves
 FINISH_EVERY = 10  # kills in a row before a run may end: what goes on after a kill is killed again
 LEFT_BEHIND = (".partial-*", ".ready-*", ".replaced-*", ".old-*")
 
@@ -101,7 +103,8 @@ class Scene:
         """
         left = 1 - n_complete / (RECORDINGS + 1)
         if rng.random() < POOL_SHARE:
-            return self.extract(folder, *options, workers=POOL_WORKERS), rng.uniform(0, self.pool_s * left)
+            workers = rng.choice((POOL_WORKERS, FRAME_WORKERS))
+            return self.extract(folder, *options, workers=workers), rng.uniform(0, self.pool_s * left)
         return self.extract(folder, *options), rng.uniform(0, self.extract_s * left)
 
     def convert(self, folder: Path) -> Command:
@@ -177,7 +180,7 @@ def _kill_extractions(scene: Scene, kills: int, rng: random.Random, count: KillC
     """A folder that grows: each run is killed and the next goes on; what was complete stays."""
     work = _fresh(scene, None)
     done, complete = 0, set[int]()
-    while done < kills and _killed(*scene.drawn(work, rng, n_complete=len(complete)), work, count):
+    while done < kills and _killed(*scene.drawn(work, rng, n_complete=len(complete)), work, rng, count):
         done += 1
         folder = EpisodeFolder(work)
         _expect(complete <= set(folder.numbers()), f"episodes {complete - set(folder.numbers())} vanished", count)
@@ -192,7 +195,7 @@ def _kill_replacements(scene: Scene, kills: int, rng: random.Random, count: Kill
     """Labelled episodes are extracted again with --override: labels and episodes must be there after every kill."""
     work = _fresh(scene, scene.converted)
     done = 0
-    while done < kills and _killed(*scene.drawn(work, rng, "--override"), work, count):
+    while done < kills and _killed(*scene.drawn(work, rng, "--override"), work, rng, count):
         done += 1
         folder = EpisodeFolder(work)
         for number in range(RECORDINGS):
@@ -211,7 +214,7 @@ def _kill_conversions(scene: Scene, kills: int, rng: random.Random, count: KillC
     """An older buffer is replaced: after a kill, the folder and the zip are each the old one or the new one."""
     work = _fresh(scene, scene.older)
     done = 0
-    while done < kills and _killed(scene.convert(work), rng.uniform(0, scene.convert_s), work, count):
+    while done < kills and _killed(scene.convert(work), rng.uniform(0, scene.convert_s), work, rng, count):
         done += 1
         for name in (BUFFER_NAME, f"{BUFFER_NAME}.zip"):
             found = _digests(work / name)
@@ -283,9 +286,9 @@ def _digests(path: Path) -> dict[str, str]:
     return {file.relative_to(path).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def _killed(command: Command, after_s: float, work: Path, count: KillCount) -> bool:
+def _killed(command: Command, after_s: float, work: Path, rng: random.Random, count: KillCount) -> bool:
     """Run and kill; False when the run ended before."""
-    if not run_and_kill(command, after_s):
+    if not run_and_kill(command, after_s, parent_only=rng.random() < PARENT_SHARE):
         return False
     count.in_the_middle += any(next(work.glob(pattern), None) is not None for pattern in LEFT_BEHIND)
     return True

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.benchmarks import killing
 from app.benchmarks.kills import KillCount, Scene, expect_undisturbed, run_kills
 from ladle.episode import LABELS_FILE, EpisodeFolder
+from ladle.errors import LadleError
 
 
 @pytest.mark.slow
@@ -40,3 +42,26 @@ def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
+
+
+def test_a_child_that_outlives_its_parent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof sees what it is there to see, and ends it."""
+    (tmp_path / "orphan_maker.py").write_text("import subprocess, time\nfrom pathlib import Path\ndef main():\n"
+                                              "    subprocess.Popen(['sleep', '60'])\n"
+                                              "    Path(__file__).with_suffix('.started').touch()\n"
+                                              "    time.sleep(60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(killing, "GONE_TIMEOUT_S", 0.1)
+    command = killing.Command("orphan_maker", (), tmp_path / "log.txt")
+    process = killing.start(command)
+    try:
+        while not (tmp_path / "orphan_maker.started").exists():
+            process.join(0.01)
+            assert process.exitcode is None, command.log.read_text()
+        process.kill()
+        process.join()
+        with pytest.raises(LadleError, match="1 processes of orphan_maker outlived it"):
+            killing.expect_no_child(process, command)
+    finally:
+        killing.kill(process)
+    killing.expect_no_child(process, command)
