@@ -129,7 +129,7 @@ class DeploymentConfig:
     refresh_s: Positive = 0.03
     clock_tolerance_s: NotNegative = 0.05
     lead_in_s: Positive = 0.3
-    cutoff_hz: Positive = 1.5
+    cutoff_hz: Positive = 1.0
     tracking_delay_s: NotNegative = 0.0
     joints_age_s: Positive = 0.2
     camera_age_s: Positive = 0.5
