@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.benchmarks.quality import BASELINE, _straight_jerk, measure_quality, summary, table
+from app.benchmarks.quality import BASELINE, _demonstrated_jerk, _straight_jerk, measure_quality, summary, table
 from app.evaluation import Evaluation
 from ladle.errors import ConfigError
 from simulation.reflex_model import ReflexModel
@@ -62,3 +62,8 @@ def test_straight_lines_jerk_far_more_and_end_in_a_reflex() -> None:
     accepted, reflex = ReflexModel(home_rad).check(home_rad + straight[:, None])
     assert reflex is not None
     assert accepted < 300
+
+
+def test_the_demonstrator_moves_smoothly_at_its_own_pace() -> None:
+    """It is the measure of what can be asked for: far smoother than corners, and not at rest."""
+    assert 0.1 < _demonstrated_jerk(1003) < 5.0
