@@ -15,7 +15,10 @@ from real_world_deployment.safety import MotionLimits
 @given(seed=st.integers(0, 1000))
 def test_homing_lifts_first_and_keeps_the_limits(seed: int, homing: Homing, chain: KinematicChain,
                                                  limits: MotionLimits) -> None:
-    """From anywhere near home the tip first rises straight, by 12 cm but not too high, and the arm ends at home."""
+    """From anywhere near home the tip first rises straight, by 12 cm but not too high, and the arm ends at home.
+
+    Where it is too high already it does not rise.
+    """
     rng = np.random.default_rng(seed)
     q = homing.home_rad + rng.normal(0, 0.08, 7)
     plan = homing.plan(q, 3.0004)
@@ -25,6 +28,9 @@ def test_homing_lifts_first_and_keeps_the_limits(seed: int, homing: Homing, chai
     limits.check(plan)
     tips = chain.forward(plan.sample(np.arange(plan.start_s, plan.end_s, 0.005)).q_rad)
     rise_m = min(0.12, 0.40 + 0.12 - tips[0, 2])
+    if rise_m < 0.01:
+        assert tips[:, 2].max() < tips[0, 2] + 0.03
+        return
     lifted = int(np.argmax(tips[:, 2] > tips[0, 2] + 0.95 * rise_m))
     assert lifted > 10
     assert np.abs(tips[:lifted, :2] - tips[0, :2]).max() < 0.01
