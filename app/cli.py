@@ -228,12 +228,11 @@ def evaluate(
         from app.evaluation import evaluate_masses
         from ladle.errors import ConfigError
 
-        if latency is not None or time_limit is not None or speed != 1.0 or chunking is not ChunkingName.REPLACE:
-            raise ConfigError("--target-masses is measured as published; leave --latency, --speed, --time-limit and "
-                              "--chunking out")
+        if latency is not None or time_limit is not None or speed != 1.0:
+            raise ConfigError("--target-masses is measured as published; leave --latency, --speed and --time-limit out")
 
         made = evaluate_masses(checkpoint, wishes, scenes=scenes or 10, first_scene=first_scene or 0,
-                               controller=controller.value, output=output, seed=seed)
+                               controller=controller.value, output=output, seed=seed, chunking=chunking.value)
         typer.echo("\n".join([*made.lines(), str(output)]))
         return
     if open_checkpoint(checkpoint, "policy").task.name == PUSHT:

@@ -126,11 +126,11 @@ def evaluate(
 def evaluate_masses(
     checkpoint: Path, wishes: Sequence[Guidance], *, scenes: int = 10, first_scene: int = 0,
     controller: str = "jtc", output: Path = Path("eval_output"), seed: int = 0, task: str = "scoop",
-    keep: bool = False,
+    keep: bool = False, chunking: str = BringupSettings.chunking,
 ) -> MassSweep:
     """Run a checkpoint without asking for a mass, then for each wish, over the same scenes.
 
-    A scene is over when any load is held. With keep, what `evaluate` says of it.
+    A scene is over when any load is held. With keep, and of chunking, what `evaluate` says.
 
     Writes output/eval_log.json with every scene and the sweep's figures, and output/<target>/ as `evaluate` does.
 
@@ -139,7 +139,8 @@ def evaluate_masses(
     """
     refuse_untold_mass(checkpoint)
     base = BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), controller=controller, lockstep=True,
-                           split="eval", seed0=first_scene, scenes=scenes, seed=seed, any_load=True)
+                           split="eval", seed0=first_scene, scenes=scenes, seed=seed, any_load=True,
+                           chunking=chunking)
     found: dict[str, Evaluation] = {}
 
     def masses_g(name: str, guidance: Guidance | None) -> NDArray[np.float64]:
