@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ladle.errors import BagError
 from ladle.joints_by_name import Believable, joints_by_name, why_unusable
 from ladle.sensor_config import CameraConfig
+from read_sensors_utils.compressed_images import compressed_color, compressed_depth
+from read_sensors_utils.depth_ticks import ticks_from_metres
 
 # encoding -> (dtype, channels, conversion to RGB for cv2.cvtColor)
 COLOR_ENCODINGS: dict[str, tuple[type[np.generic], int, int | None]] = {
@@ -22,7 +24,6 @@ COLOR_ENCODINGS: dict[str, tuple[type[np.generic], int, int | None]] = {
     "mono8": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
 }
 DEPTH_ENCODINGS: dict[str, type[np.generic]] = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
-PNG_SIGNATURE = b"\x89PNG\r\n"
 
 
 def header_ns(message: Any) -> int:
@@ -40,7 +41,7 @@ def decode_image(message: Any, camera: CameraConfig, topic: str) -> NDArray[Any]
     try:
         if hasattr(message, "encoding"):
             return _raw_color(message, topic) if camera.kind == "color" else _raw_depth(message, camera, topic)
-        return _compressed(message, camera, topic)
+        return compressed_color(message, topic) if camera.kind == "color" else compressed_depth(message, camera, topic)
     except cv2.error as error:
         raise BagError(f"{topic}: an image cannot be decoded: {error.err}") from error
 
@@ -102,7 +103,7 @@ def _raw_depth(message: Any, camera: CameraConfig, topic: str) -> NDArray[np.uin
         raise BagError(f"{topic} has encoding {message.encoding!r}, but a depth camera is read from "
                        f"{', '.join(DEPTH_ENCODINGS)}; is it the topic of another camera?")
     image = _pixels(message, np.dtype(DEPTH_ENCODINGS[message.encoding]), 1, topic)
-    return image if image.dtype == np.uint16 else _ticks_from_metres(image, camera)
+    return image if image.dtype == np.uint16 else ticks_from_metres(image, camera)
 
 
 def _pixels(message: Any, dtype: np.dtype[Any], channels: int, topic: str) -> NDArray[Any]:
@@ -119,25 +120,3 @@ def _pixels(message: Any, dtype: np.dtype[Any], channels: int, topic: str) -> ND
     order = ">" if message.is_bigendian else "<"
     image = np.ascontiguousarray(rows).view(dtype.newbyteorder(order)).astype(dtype, copy=False)
     return image.reshape(height, width, channels) if channels > 1 else image.reshape(height, width)
-
-
-def _ticks_from_metres(depth_m: NDArray[Any], camera: CameraConfig) -> NDArray[np.uint16]:
-    assert camera.depth_scale_m is not None
-    ticks = np.nan_to_num(depth_m, nan=0.0, posinf=0.0, neginf=0.0) / camera.depth_scale_m
-    # What does not fit into 16 bits is out of range, hence invalid.
-    return np.where((ticks < 0) | (ticks > np.iinfo(np.uint16).max), 0, np.rint(ticks)).astype(np.uint16)
-
-
-def _compressed(message: Any, camera: CameraConfig, topic: str) -> NDArray[Any]:
-    data = bytes(message.data)
-    if camera.kind == "color":
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if image is None:
-            raise BagError(f"{topic}: a message of format {message.format!r} is no JPEG or PNG image")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    # compressedDepth puts a 12-byte header before the PNG.
-    start = data.find(PNG_SIGNATURE, 0, 64)
-    image = cv2.imdecode(np.frombuffer(data[start:], np.uint8), cv2.IMREAD_UNCHANGED) if start >= 0 else None
-    if image is None or image.dtype != np.uint16 or image.ndim != 2:
-        raise BagError(f"{topic}: depth is read from 16-bit PNG (16UC1 compressedDepth), got format {message.format!r}")
-    return np.asarray(image)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Any
 
 from ladle.errors import BagError
 from ladle.kinematics import KinematicChain
+from ladle.sensor_config import CameraConfig
 from ladle.task import TaskConfig
 from read_sensors_utils.bags import Bag
+from read_sensors_utils.compressed_images import nearest_coded_m
 from read_sensors_utils.decode import can_hold_joints
+
+log = logging.getLogger("ladle.extract")
 
 COMPRESSED_TWINS = {"color": ("/compressed",), "depth": ("/compressedDepth",)}
 
@@ -36,9 +42,19 @@ def find_topics(bag: Bag, task: TaskConfig) -> Topics:
         if topic is None:
             raise BagError(f"{bag.source.name}: no topic {camera.topic} for {key} of the task {task.name}; "
                            f"it has {bag.topic_list()}")
-        bag.first(topic)  # raises where none of its messages can be decoded
+        sample = bag.first(topic)  # raises where none of its messages can be decoded
+        _warn_if_too_near(bag.source.name, topic, sample, camera)
         cameras[key] = topic
     return Topics(joints, cameras)
+
+
+def _warn_if_too_near(name: str, topic: str, sample: Any, camera: CameraConfig) -> None:
+    """Of what the transport has cut nothing can be seen in the messages."""
+    nearest_m = None if camera.near_m is None or not hasattr(sample, "format") else nearest_coded_m(sample)
+    if nearest_m is not None and camera.near_m is not None and nearest_m > camera.near_m:
+        log.warning("%s: %s cannot tell depths below %.3f m, which appear as larger ones, and the task's near_m is "
+                    "%g m; record the raw topic, or lower the transport's depth_quantization", name, topic, nearest_m,
+                    camera.near_m)
 
 
 def _joint_topic(bag: Bag, sources: tuple[str, ...]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -57,23 +56,11 @@ def test_depth_in_metres_becomes_ticks():
     np.testing.assert_array_equal(decoded, [[5000, 0, 0], [0, 0, 1]])
 
 
-def test_compressed_images_are_read():
-    """PNG colour bit for bit; depth behind the 12-byte header of compressedDepth."""
-    png = cv2.imencode(".png", RGB[..., ::-1])[1].tobytes()
-    message = SimpleNamespace(format="rgb8; png compressed bgr8", data=np.frombuffer(png, np.uint8))
-    np.testing.assert_array_equal(decode_image(message, COLOR, "/c"), RGB)
-    ticks = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2000
-    depth = bytes(12) + cv2.imencode(".png", ticks)[1].tobytes()
-    message = SimpleNamespace(format="16UC1; compressedDepth png", data=np.frombuffer(depth, np.uint8))
-    np.testing.assert_array_equal(decode_image(message, DEPTH, "/d"), ticks)
-
-
 @pytest.mark.parametrize(("message", "camera", "words"), [
     (image(RGB, "bayer_rggb8"), COLOR, "bayer_rggb8"),
     (image(RGB, "rgb8"), DEPTH, "rgb8"),
     (SimpleNamespace(encoding="rgb8", height=4, width=6, step=18, is_bigendian=0, data=np.zeros(10, np.uint8)), COLOR,
      "10 bytes"),
-    (SimpleNamespace(format="jpeg", data=np.zeros(10, np.uint8)), COLOR, "no JPEG"),
 ])
 def test_what_is_no_such_image_is_refused(message, camera: CameraConfig, words):
     """The message names the topic and what was found."""
