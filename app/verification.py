@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from app.verification_buffer import UNREADABLE, buffer_faults, buffer_notes
 from app.verification_lerobot import lerobot_faults
-from ladle.errors import LadleError, ReplayBufferError
-from ladle.replay_buffer import ReplayBuffer
+from ladle.errors import LadleError
 from ladle.script import one_line
-from ladle.task import TaskConfig, task_from_text
-from read_sensors_utils.array_checks import quaternion_faults
 from read_sensors_utils.verification import Fault, Verdict, verify_folder
 from training.interop.kinds import Kind, kind_of
 from training.interop.summary import summarise
 
-POSE_WIDTH = 7
 MAKE_AGAIN = "make it again from its episodes (ladle convert), or fetch it again"
-UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, EOFError)
 
 
 def verify(path: Path) -> Verdict:
@@ -45,7 +38,8 @@ def verify(path: Path) -> Verdict:
     if verdict.faults:
         return verdict
     if kind in (Kind.ZARR, Kind.ZARR_ZIP):
-        verdict.faults += [Fault("", what, MAKE_AGAIN) for what in _buffer_faults(path)]
+        verdict.faults += [Fault("", what, MAKE_AGAIN) for what in buffer_faults(path)]
+        verdict.notes += buffer_notes(path) if not verdict.faults else []
     elif kind == Kind.ROBOMIMIC:
         verdict.faults += [Fault("", what, MAKE_AGAIN) for what in _hdf5_faults(path)]
     else:
@@ -57,64 +51,6 @@ def as_json(verdict: Verdict) -> str:
     """One object: episodes, faults (where, what, remedy), notes."""
     faults = [{"where": fault.where, "what": fault.what, "remedy": fault.remedy} for fault in verdict.faults]
     return json.dumps({"episodes": verdict.episodes, "faults": faults, "notes": verdict.notes}, indent=1)
-
-
-def _buffer_faults(path: Path) -> Iterator[str]:
-    """Every chunk of every array is decoded once; a zip's members are checked against their CRC first."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            if (broken := archive.testzip()) is not None:
-                yield f"{broken} in {path.name} is damaged"
-                return
-    try:
-        buffer = ReplayBuffer.open(path)
-    except ReplayBufferError as error:
-        yield one_line(error)
-        return
-    task_text = buffer.meta.get("task")
-    task = task_from_text(str(task_text), str(path)) if task_text is not None else None
-    poses = _pose_columns(buffer, task)
-    numbers = buffer.meta.get("episodes")
-    if numbers is not None and len(numbers) != buffer.n_episodes:
-        yield f"it names {len(numbers)} episodes and holds {buffer.n_episodes}"
-    for key in buffer.keys():  # noqa: SIM118  (not a mapping)
-        for index in range(buffer.n_episodes):
-            try:
-                rows = np.asarray(buffer[key][buffer.episode_slice(index)])
-            except UNREADABLE as error:
-                yield f"data/{key} cannot be decoded in episode {index} (in order): {one_line(error)}"
-                break
-            yield from _row_faults(rows, f"data/{key} in episode {index} (in order)", poses.get(key, []))
-            yield from _label_faults(rows, key, index, task)
-
-
-def _row_faults(rows: NDArray[Any], name: str, pose_columns: list[int]) -> Iterator[str]:
-    if np.issubdtype(rows.dtype, np.floating) and not np.all(np.isfinite(rows)):
-        yield f"{name} is not finite"
-    for column in pose_columns:
-        yield from quaternion_faults(rows[:, column + 3 : column + POSE_WIDTH], name)
-
-
-def _label_faults(rows: NDArray[Any], key: str, index: int, task: TaskConfig | None) -> Iterator[str]:
-    if key != "label" or task is None or task.stages is None:
-        return
-    wrong = (rows < 0) | (rows >= len(task.stages.names))
-    if np.any(wrong):
-        yield (f"data/label in episode {index} (in order) holds {rows[wrong][0]:g}, expected 0 to "
-               f"{len(task.stages.names) - 1}")
-
-
-def _pose_columns(buffer: ReplayBuffer, task: TaskConfig | None) -> dict[str, list[int]]:
-    """Key -> first columns of the poses in it, as the task says."""
-    if task is None:
-        return {}
-    n_joints = len(task.joints.names) if task.joints is not None else 0
-    starts = np.cumsum([0, *(part.width(n_joints) for part in task.action)])
-    columns = {"action": [int(start) for start, part in zip(starts[:-1], task.action, strict=True)
-                          if part.kind == "pose"]}
-    if task.frames is not None:
-        columns["eef"] = [0]
-    return {key: value for key, value in columns.items() if key in buffer.keys()}  # noqa: SIM118
 
 
 def _hdf5_faults(path: Path) -> Iterator[str]:

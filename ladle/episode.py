@@ -26,6 +26,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ladle.atomic import replace_file
+from ladle.episode_checksums import read_checksums
 from ladle.episode_commit import EpisodeWriter, label_folders, recover, staged_episode
 from ladle.episode_files import (
     DESCRIPTION_FILE,
@@ -201,6 +202,7 @@ class EpisodeFolder:
         stamps = self.stamps(number)
         frames_path = self.root / "frames" / f"{number}.zarr"
         group = zarr.open_group(frames_path, mode="r") if frames_path.is_dir() else None
+        self._require_frames(number)
         mass = folder / MASS_FILE
         return Episode(
             index=number, decision_s=stamps["decision_s"], observation_s=stamps["observation_s"],
@@ -210,6 +212,14 @@ class EpisodeFolder:
             labels=_array_or_none(folder / TICK_LABELS_FILE),
             frames=dict(group.arrays()) if group is not None else {}, description=description,
         )
+
+    def _require_frames(self, number: int) -> None:
+        """A chunk that is gone would be read as black frames; the checksums tell which there were."""
+        frames = f"frames/{number}.zarr/"
+        for name in read_checksums(self.root, number) or {}:
+            if name.startswith(frames) and not (self.root / name).is_file():
+                raise EpisodeError(f"episode {number} in {self.root} is damaged: {name} is missing; {REMEDY} "
+                                   "--override")
 
 
 def video_name(camera_key: str) -> str:

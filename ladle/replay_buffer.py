@@ -34,8 +34,11 @@ from ladle.atomic import (
 )
 from ladle.errors import ReplayBufferError
 from ladle.jpeg2k import prepare
+from ladle.stored_chunks import AbsentChunks, absent_chunks
 
 ATTRIBUTE = "ladle"
+# In the attribute: chunks of zeros were written too, so that one without a file was lost.
+ALL_CHUNKS = "all_chunks"
 CHUNK_BYTES = 2_000_000
 ZIP_MODE = 0o644  # of the members, as Unix keeps it in the upper half of a member's attributes
 
@@ -60,7 +63,8 @@ class ReplayBuffer:
         """Open a folder or a .zip.
 
         Raises:
-            ReplayBufferError: nothing there, not a replay buffer, or arrays that do not end where the episodes end.
+            ReplayBufferError: nothing there, not a replay buffer, arrays that do not end where the episodes end, or
+                chunks that were lost, as far as that can be known.
         """
         path = Path(path)
         if not path.exists() and set_aside(path).is_dir():
@@ -99,7 +103,19 @@ class ReplayBuffer:
     @property
     def meta(self) -> dict[str, Any]:
         """What Ladle wrote about the data: task (YAML text), episodes (their numbers); {} for stores made by others."""
-        return cast(dict[str, Any], self._root.attrs.asdict().get(ATTRIBUTE, {}))
+        return {key: value for key, value in self._attribute.items() if key != ALL_CHUNKS}
+
+    @property
+    def names_lost_chunks(self) -> bool:
+        """Whether a chunk without a file is known to be lost, and such a buffer is not opened at all.
+
+        Buffers of others, and of Ladle before it wrote chunks of zeros, do not tell.
+        """
+        return self._attribute.get(ALL_CHUNKS) is True
+
+    def absent_chunks(self) -> list[AbsentChunks]:
+        """The arrays that have chunks without a file; these read as zeros."""
+        return absent_chunks(self.path, {f"data/{key}": self[key] for key in self.keys()})
 
     def episode_slice(self, index: int) -> slice:
         """Rows of one episode, index in 0..n_episodes-1."""
@@ -107,6 +123,11 @@ class ReplayBuffer:
             raise ReplayBufferError(f"{self.path} has episodes 0..{self.n_episodes - 1}, there is no {index}")
         start = int(self.episode_ends[index - 1]) if index else 0
         return slice(start, int(self.episode_ends[index]))
+
+    @property
+    def _attribute(self) -> dict[str, Any]:
+        found: Any = self._root.attrs.asdict().get(ATTRIBUTE)
+        return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
     def _check(self) -> None:
         if np.any(np.diff(self.episode_ends, prepend=0) <= 0):
@@ -117,6 +138,9 @@ class ReplayBuffer:
             raise ReplayBufferError(
                 f"{self.path}: every array must have {self.n_steps} steps, but {wrong or 'none is there'}"
             )
+        if self.names_lost_chunks and (lost := self.absent_chunks()):
+            raise ReplayBufferError(f"{self.path}: {lost[0]}, and all were written; copy the data set again, or make "
+                                    "it again")
 
 
 class ReplayBufferWriter:
@@ -130,7 +154,7 @@ class ReplayBufferWriter:
         self._target = real_path(self.path)
         self._staging = self._target.with_name(f"{PARTIAL}{self._target.name}")
         self._partial = self._staging / self._target.name
-        self._meta = dict(meta)
+        self._meta = {**meta, ALL_CHUNKS: True}
         self._ends: list[int] = []
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._lock = ExitStack()
@@ -178,7 +202,7 @@ class ReplayBufferWriter:
         rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, 4096))
         return self._data.create_array(
             key, shape=(0, *values.shape[1:]), chunks=(rows, *values.shape[1:]), dtype=values.dtype,
-            compressors=compressor(),
+            compressors=compressor(), config={"write_empty_chunks": True},
         )
 
 

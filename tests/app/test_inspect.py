@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+import zarr
 
 from app.inspection import as_text, markdown_table
 from ladle.replay_buffer import ReplayBufferWriter, zip_replay_buffer
@@ -135,6 +136,28 @@ def test_an_undecodable_chunk_is_named(tmp_path: Path) -> None:
     content[content.index(b"data/eef/0.0") + 40] ^= 1
     archive.write_bytes(content)
     assert "data/eef/0.0" in str(verify(archive).faults[0])
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_lost_chunk_is_a_fault_where_it_is_known_and_else_a_note(tmp_path: Path, zipped: bool) -> None:
+    """A chunk that is gone decodes to zeros; buffers of others may lack those of zeros."""
+    from app.verification import verify
+
+    path = write_buffer(tmp_path / "a.zarr", lambda s: s["label"].fill(0))
+    assert verify(zip_replay_buffer(path) if zipped else path).notes == []
+    (path / "data/label/0.0").unlink()
+    fault, = verify(zip_replay_buffer(path) if zipped else path).faults
+    assert "data/label lacks 1 of its 1 chunks" in fault.what
+    assert "make it again" in fault.remedy
+    other = tmp_path / "other.zarr"
+    root = zarr.open_group(other, mode="w", zarr_format=2)
+    root.create_array("data/action", data=np.zeros((3, 2)))
+    root.create_array("meta/episode_ends", data=np.array([3]))
+    verdict = verify(zip_replay_buffer(other) if zipped else other)
+    assert verdict.faults == []
+    note, = verdict.notes
+    assert "data/action lacks 1 of its 1 chunks" in note
+    assert "cannot be known" in note
 
 
 @pytest.mark.parametrize("options", ["size=100k", "ro"])

@@ -154,3 +154,47 @@ def test_a_buffer_behind_a_link_is_replaced_where_it_lies(tmp_path: Path) -> Non
         assert ReplayBuffer.open(link).n_steps == sum(lengths)
     assert link.is_symlink()
     assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real.zarr"]
+
+
+def black(path: Path) -> Path:
+    """A buffer of zeros alone, in three chunks of pictures."""
+    with ReplayBufferWriter(path, {"task": "x"}) as writer:
+        for steps in (30, 10):
+            writer.append_episode({"camera_1": np.zeros((steps, 240, 240, 3), np.uint8),
+                                   "label": np.zeros((steps, 1), np.float32)})
+    return path
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_buffer_that_lost_a_chunk_is_not_opened(tmp_path: Path, zipped: bool) -> None:
+    """It would be trained on as black frames; one whose pictures are black has all its chunks."""
+    path = black(tmp_path / "a.zarr")
+    whole = ReplayBuffer.open(zip_replay_buffer(path) if zipped else path)
+    assert (whole.absent_chunks(), whole.meta) == ([], {"task": "x"})
+    (path / "data/camera_1/1.0.0.0").unlink()
+    with pytest.raises(ReplayBufferError, match="data/camera_1 lacks 1 of its 4 chunks, the first one with the rows "
+                                                "11 to 21.*make it again"):
+        ReplayBuffer.open(zip_replay_buffer(path) if zipped else path)
+
+
+def test_a_buffer_from_before_chunks_of_zeros_were_written_stays_readable(tmp_path: Path) -> None:
+    """Nothing in it says whether an absent chunk was lost; converted it says so from then on."""
+    path = tmp_path / "old.zarr"
+    root = zarr.open_group(path, mode="w", zarr_format=2)
+    root.attrs["ladle"] = {"task": "x"}
+    root.create_array("data/label", data=np.repeat([1.0, 0.0, 2.0, 0.0], 5)[:, None], chunks=(5, 1))
+    root.create_array("meta/episode_ends", data=np.array([20]))
+    old = ReplayBuffer.open(path)
+    assert not old.names_lost_chunks
+    absent, = old.absent_chunks()
+    assert (absent.name, absent.absent, absent.total, absent.first, absent.last) == ("data/label", 2, 4, 5, 9)
+    assert old.meta == {"task": "x"}
+
+
+def test_an_attribute_of_another_program_does_no_harm(tmp_path: Path) -> None:
+    """Whatever it calls by our name."""
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["ladle"] = "soup"
+    root.create_array("data/action", data=np.ones((3, 2)))
+    root.create_array("meta/episode_ends", data=np.array([3]))
+    assert ReplayBuffer.open(tmp_path / "a.zarr").meta == {}
