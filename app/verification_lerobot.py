@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pyarrow as pa
 from ladle.errors import ReplayBufferError
 from ladle.script import one_line
 from read_sensors_utils.verification import UNREADABLE
-from read_sensors_utils.video_checks import UNDECODABLE, count_frames
 from training.interop.images import decoded
 from training.interop.lerobot_layout import Feature, features_of, load_info
-from training.interop.lerobot_read import ROWS_AT_ONCE, embedded, flattened, parquet
+from training.interop.lerobot_read import ROWS_AT_ONCE, embedded, episode_table, flattened, parquet, video_path
+from training.interop.video_reader import VideoReader
 
 
 def lerobot_faults(root: Path, steps: int) -> Iterator[str]:
@@ -40,7 +41,7 @@ def lerobot_faults(root: Path, steps: int) -> Iterator[str]:
             yield f"{name} cannot be read: {one_line(error)}"
     if rows != steps:
         yield f"data/ holds {rows} rows, meta/info.json says {steps}"
-    yield from _video_faults(root, steps)
+    yield from _video_faults(root)
 
 
 def _column_fault(batch: pa.RecordBatch, column: str, pictures: Mapping[str, Feature]) -> str | None:
@@ -64,15 +65,30 @@ def _picture_fault(batch: pa.RecordBatch, column: str, feature: Feature) -> str 
     return None
 
 
-def _video_faults(root: Path, steps: int) -> Iterator[str]:
-    cameras: dict[str, int] = {}
-    for video in sorted((root / "videos").rglob("*.mp4")):
-        camera = video.relative_to(root / "videos").parts[0]
-        try:
-            cameras[camera] = cameras.get(camera, 0) + count_frames(video)
-        except UNDECODABLE as error:
-            yield f"{video.relative_to(root)} cannot be decoded: {one_line(error)}"
-            return
-    for camera, count in cameras.items():
-        if count != steps:
-            yield f"the videos of {camera} decode to {count} frames, expected {steps}"
+def _video_faults(root: Path) -> Iterator[str]:
+    """Every step has its frame, of the size that info.json says, and behind the last episode of a file comes none."""
+    info, table = load_info(root), episode_table(root)
+    for name, feature in features_of(info, root).items():
+        if feature.dtype != "video":
+            continue
+        by_file: dict[Path, list[Mapping[str, Any]]] = {}
+        for row in table:
+            by_file.setdefault(video_path(root, info, row, name), []).append(row)
+        for path, rows in by_file.items():
+            try:
+                yield from _file_faults(path, rows, feature, float(info["fps"]))
+            except ReplayBufferError as error:  # noqa: PERF203  (each file is named)
+                yield one_line(error).partition("; ")[0].replace(f"{root}/", "")
+
+
+def _file_faults(path: Path, rows: Sequence[Mapping[str, Any]], feature: Feature, fps_hz: float) -> Iterator[str]:
+    with closing(VideoReader(path)) as video:
+        for row in sorted(rows, key=lambda row: float(row[f"videos/{feature.name}/from_timestamp"])):
+            start_s = float(row[f"videos/{feature.name}/from_timestamp"])
+            for frame in video.steps(start_s, int(row["length"]), fps_hz):
+                if (frame.height, frame.width) != feature.column.shape[:2]:
+                    yield (f"{path.name} of {feature.name} shows {frame.width} x {frame.height} pixels, expected "
+                           f"{feature.column.shape[1]} x {feature.column.shape[0]}")
+                    return
+        if not video.is_at_end:
+            yield f"{path.name} of {feature.name} goes on behind its last episode"

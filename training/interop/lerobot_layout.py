@@ -121,12 +121,21 @@ def features_of(info: Mapping[str, Any], root: Path) -> dict[str, Feature]:
             features[name] = Feature(name, dtype, shape, own[name]["key"], column)
             continue
         if dtype in ("image", "video"):
-            channel_first = shape[0] in (1, 3) and shape[-1] not in (1, 3)
-            column = Column((*shape[1:], shape[0]) if channel_first else shape, np.dtype(np.uint8))
+            column = Column((*shape[1:], shape[0]) if _channel_first(entry, shape) else shape, np.dtype(np.uint8))
         else:
             column = Column(shape, _numeric(dtype, name, root))
         features[name] = Feature(name, dtype, shape, keys[name], column)
     return features
+
+
+def _channel_first(entry: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether a picture's shape is told as (C, H, W): by the names of its axes, else by which axis is as short."""
+    names: Any = entry.get("names")
+    if isinstance(names, list) and len(cast(list[Any], names)) == len(shape):
+        texts = [str(name) for name in cast(list[Any], names)]
+        if any(text.startswith("channel") for text in texts):
+            return texts[0].startswith("channel")
+    return len(shape) == 3 and shape[0] in (1, 3, 4) and shape[-1] not in (1, 3, 4)
 
 
 def _numeric(dtype: str, name: str, root: Path) -> np.dtype[Any]:

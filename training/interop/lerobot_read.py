@@ -8,12 +8,14 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ladle.errors import ReplayBufferError
 from training.interop.episode_set import Array, EpisodeSet, Streams, fps_of, meta_with
-from training.interop.images import VideoReader, decoded
+from training.interop.images import decoded
 from training.interop.lerobot_layout import DATA, OWN, VIDEOS, Feature, feature_names, features_of, load_info
+from training.interop.video_reader import VideoReader
 
 ROWS_AT_ONCE = 32
 
@@ -153,16 +155,41 @@ def _array(column: Any, feature: Feature, where: str) -> Array:
     if feature.dtype == "image":
         images = [decoded(embedded(item, where), feature.column.shape, where) for item in column.to_pylist()]
         return np.stack(images).astype(feature.column.dtype, copy=False)
-    values = np.asarray(flattened(column.combine_chunks()).to_numpy(zero_copy_only=False))
-    if values.size != steps * int(np.prod(feature.column.shape)):
-        raise ReplayBufferError(f"{where}: {values.size} numbers for {steps} steps of shape {feature.column.shape}")
-    return values.astype(feature.column.dtype, copy=False).reshape((steps, *feature.column.shape))
+    whole = column.combine_chunks()
+    values = flattened(whole)
+    if whole.null_count or values.null_count:
+        raise ReplayBufferError(f"{where} lacks values at some steps; mend or remove the episode")
+    sizes, shape = nested_sizes(whole, where), feature.column.shape
+    # Without nesting, or with one level of it, only one reading is possible.
+    if len(values) != steps * int(np.prod(shape)) or (len(sizes) > 1 and sizes != feature.shape):
+        found = f"rows of {'x'.join(map(str, sizes))}" if sizes else "one number"
+        raise ReplayBufferError(f"{where}: {found} at each of {steps} steps, expected shape {feature.shape}; mend the "
+                                "feature in meta/info.json, or fetch the data set again")
+    numbers = np.asarray(values.to_numpy(zero_copy_only=False))
+    return numbers.astype(feature.column.dtype, copy=False).reshape((steps, *shape))
+
+
+def nested_sizes(values: Any, where: str) -> tuple[int, ...]:
+    """Lengths of the lists within each step, from the outside in. Raises ReplayBufferError when they differ."""
+    sizes: list[int] = []
+    while is_list(values.type):
+        lengths = pc.unique(pc.list_value_length(values)).to_pylist()
+        if len(lengths) != 1 or lengths[0] is None:
+            raise ReplayBufferError(f"{where}: the steps hold lists of the lengths {lengths[:4]}, expected one length; "
+                                    "mend or remove the episode")
+        sizes.append(int(lengths[0]))
+        values = values.flatten()
+    return tuple(sizes)
+
+
+def is_list(kind: Any) -> bool:
+    """Whether an arrow type nests others."""
+    return bool(pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind))
 
 
 def flattened(values: Any) -> Any:
     """The innermost values of nested lists; a struct, as of an image, stays what it is."""
-    while pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type) or pa.types.is_large_list(
-            values.type):
+    while is_list(values.type):
         values = values.flatten()
     return values
 
