@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 import zarr
 from numcodecs import Blosc
+from numcodecs.errors import UnknownCodecError
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
@@ -33,7 +34,7 @@ from ladle.atomic import (
     staging_folder,
 )
 from ladle.errors import ReplayBufferError
-from ladle.jpeg2k import prepare
+from ladle.image_codecs import prepare
 from ladle.stored_chunks import AbsentChunks, absent_chunks
 
 ATTRIBUTE = "ladle"
@@ -75,10 +76,16 @@ class ReplayBuffer:
             prepare(path)
             store = ZipStore(path, mode="r") if path.suffix == ".zip" else path
             return cls(zarr.open_group(store, mode="r"), path)
+        except UnknownCodecError as error:
+            raise ReplayBufferError(f"{path} is compressed with the codec {error.codec_id!r}, which is not installed; "
+                                    "install the package that has it, or have the store written with Blosc") from error
         except (KeyError, FileNotFoundError, zipfile.BadZipFile) as error:
             raise ReplayBufferError(
                 f"{path} is not a replay buffer (it needs data/ and meta/episode_ends): {error}"
             ) from error
+        except (ValueError, TypeError, AttributeError, RuntimeError) as error:  # of zarr and json on torn files
+            raise ReplayBufferError(f"{path} is damaged, its description cannot be read ({error}); copy it again, or "
+                                    "make it again") from error
 
     def keys(self) -> list[str]:
         """Names of the arrays."""
@@ -117,6 +124,15 @@ class ReplayBuffer:
         """The arrays that have chunks without a file; these read as zeros."""
         return absent_chunks(self.path, {f"data/{key}": self[key] for key in self.keys()})
 
+    def left_behind(self) -> list[str]:
+        """What the store holds beside the arrays of data/, the episodes' ends and Ladle's attribute, in words."""
+        root = [f"{kind} {name}" for name, kind in _members(self._root) if name not in ("data", "meta")]
+        meta = cast(zarr.Group, self._root["meta"])
+        below = [f"{kind} meta/{name}" for name, kind in _members(meta) if name != "episode_ends"]
+        nested = [f"{kind} data/{name}" for name, kind in _members(self._data) if kind == "the group"]
+        attributes = [f"the attribute {name} of the store" for name in self._root.attrs.asdict() if name != ATTRIBUTE]
+        return [*nested, *below, *root, *attributes]
+
     def episode_slice(self, index: int) -> slice:
         """Rows of one episode, index in 0..n_episodes-1."""
         if not 0 <= index < self.n_episodes:
@@ -132,7 +148,7 @@ class ReplayBuffer:
     def _check(self) -> None:
         if np.any(np.diff(self.episode_ends, prepend=0) <= 0):
             raise ReplayBufferError(f"{self.path}: meta/episode_ends must increase strictly, got {self.episode_ends}")
-        lengths = {key: int(self[key].shape[0]) for key in self.keys()}
+        lengths = {key: int(self[key].shape[0]) if self[key].ndim else 0 for key in self.keys()}
         wrong = {key: length for key, length in lengths.items() if length != self.n_steps}
         if not lengths or wrong:
             raise ReplayBufferError(
@@ -204,6 +220,12 @@ class ReplayBufferWriter:
             key, shape=(0, *values.shape[1:]), chunks=(rows, *values.shape[1:]), dtype=values.dtype,
             compressors=compressor(), config={"write_empty_chunks": True},
         )
+
+
+def _members(group: zarr.Group) -> list[tuple[str, str]]:
+    """(name, "the group" or "the array") of what lies directly below a group."""
+    return [(name, "the group" if isinstance(item, zarr.Group) else "the array") for name, item in
+            sorted(group.members())]
 
 
 def zip_replay_buffer(path: str | Path) -> Path:

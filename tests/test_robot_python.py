@@ -10,7 +10,7 @@ import pytest
 
 ROBOT_SIDE = ("numpy==1.26.4", "opencv-python==4.10.0.84", "pydantic", "pyyaml", "scipy", "ruckig")
 # Episodes and replay buffers need zarr 3; the robot reads neither. The scripts start the command line's side.
-ELSEWHERE = ("ladle.replay_buffer", "ladle.jpeg2k", "ladle.episode", "run_policy_")
+ELSEWHERE = ("ladle.replay_buffer", "ladle.image_codecs", "ladle.stored_chunks", "ladle.episode", "run_policy_")
 PROGRAM = f"""
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])

@@ -172,8 +172,8 @@ def test_a_buffer_that_lost_a_chunk_is_not_opened(tmp_path: Path, zipped: bool) 
     whole = ReplayBuffer.open(zip_replay_buffer(path) if zipped else path)
     assert (whole.absent_chunks(), whole.meta) == ([], {"task": "x"})
     (path / "data/camera_1/1.0.0.0").unlink()
-    with pytest.raises(ReplayBufferError, match="data/camera_1 lacks 1 of its 4 chunks, the first one with the rows "
-                                                "11 to 21.*make it again"):
+    with pytest.raises(ReplayBufferError, match=r"data/camera_1 lacks 1 of its 4 chunks, the first one with the rows "
+                                                r"11 to 21.*make it again"):
         ReplayBuffer.open(zip_replay_buffer(path) if zipped else path)
 
 

@@ -41,8 +41,8 @@ class Column:
 
     @classmethod
     def of(cls, values: Any) -> Column:
-        """Of an array (T, ...), or of anything with its shape and dtype."""
-        return cls(tuple(int(size) for size in values.shape[1:]), np.dtype(values.dtype))
+        """Of an array (T, ...), or of anything with its shape and dtype; the bytes in this machine's order."""
+        return cls(tuple(int(size) for size in values.shape[1:]), np.dtype(values.dtype).newbyteorder("="))
 
     @property
     def is_image(self) -> bool:
@@ -114,6 +114,11 @@ class EpisodeSet:
                 raise ReplayBufferError(
                     f"{where}: {key!r} has shape {values.shape} and type {found.dtype}, expected "
                     f"{(self.lengths[index], *expected.shape)} and {expected.dtype}; mend or remove the episode")
+
+
+def native(values: Array) -> Array:
+    """The same numbers with their bytes in this machine's order: Arrow takes no other."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def fps_of(meta: Mapping[str, Any]) -> float | None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import h5py
+
 DATA, MASK, OBS, NEXT_OBS, OWN = "data", "mask", "obs", "next_obs", "ladle"
 DEMO = "demo_"
 ACTION = "action"
@@ -20,6 +22,22 @@ ACTION = "action"
 TOP_LEVEL = {ACTION: "actions", "rewards": "rewards", "dones": "dones", "states": "states"}
 # robomimic's number for gym environments: of those it knows, the one that implies no simulator's files.
 UNKNOWN_ENV_TYPE = 2
+
+
+def is_demo(name: str) -> bool:
+    """Whether it is the name of a demonstration."""
+    number = name.removeprefix(DEMO)
+    return name.startswith(DEMO) and number.isascii() and number.isdigit()
+
+
+def number_of(demo: str) -> int:
+    """demo_17 -> 17."""
+    return int(demo.removeprefix(DEMO))
+
+
+def is_list_of_names(item: Any) -> bool:
+    """Whether it is a filter key: a list of texts."""
+    return isinstance(item, h5py.Dataset) and item.ndim == 1 and item.dtype.kind in "SO"
 
 
 def dataset_name(key: str) -> str:

@@ -11,11 +11,10 @@ import h5py
 import numpy as np
 
 from ladle.errors import ReplayBufferError
-from training.interop.episode_set import Column, EpisodeSet, Streams, meta_with
-from training.interop.robomimic_layout import DATA, DEMO, MASK, NEXT_OBS, OBS, OWN, key_of
+from training.interop.episode_set import Column, EpisodeSet, Streams, meta_with, native
+from training.interop.robomimic_layout import DATA, DEMO, MASK, OBS, OWN, is_demo, is_list_of_names, key_of, number_of
+from training.interop.robomimic_leftovers import demo_attributes, left_behind
 
-# Longer attributes (a simulator's model file) would swell a replay buffer's JSON; they are named instead.
-LONGEST_ATTRIBUTE = 4096
 REMEDY_NO_OBS = ("raw simulator data; make observations with robomimic's dataset_states_to_obs.py, or pass "
                  "--without-obs to convert states and actions as they are")
 
@@ -34,7 +33,7 @@ def read_robomimic(path: Path, *, filter_key: str | None = None, without_obs: bo
     with open_hdf5(path) as file:
         demos = demonstrations(file, path, filter_key)
         data = cast(h5py.Group, file[DATA])
-        found = [_datasets(cast(h5py.Group, data[demo])) for demo in demos]
+        found = [_datasets(path, cast(h5py.Group, data[demo])) for demo in demos]
         first = found[0]
         if not without_obs and OWN not in file and not any(name.startswith(f"{OBS}/") for name in first):
             raise ReplayBufferError(f"{path} has no observations ({DATA}/{demos[0]} holds {', '.join(first)}): "
@@ -49,7 +48,8 @@ def read_robomimic(path: Path, *, filter_key: str | None = None, without_obs: bo
             for demo in demos:
                 try:
                     group = cast(h5py.Group, again[f"{DATA}/{demo}"])
-                    streams = {key_of(name): np.asarray(dataset[()]) for name, dataset in _datasets(group).items()}
+                    found = _datasets(path, group)
+                    streams = {key_of(name): native(np.asarray(item[()])) for name, item in found.items()}
                 except (OSError, RuntimeError, KeyError) as error:
                     raise ReplayBufferError(f"{path}: {demo} cannot be read ({error}); the file is damaged, copy it "
                                             "again") from error
@@ -73,11 +73,6 @@ def open_hdf5(path: Path) -> h5py.File:
     return file
 
 
-def number_of(demo: str) -> int:
-    """demo_17 -> 17."""
-    return int(demo.removeprefix(DEMO))
-
-
 def demonstrations(file: h5py.File, path: Path, filter_key: str | None = None) -> list[str]:
     """Names of the demonstrations in the order of their numbers. Raises ReplayBufferError on an unknown filter key."""
     data = cast(h5py.Group, file[DATA])
@@ -96,17 +91,17 @@ def demonstrations(file: h5py.File, path: Path, filter_key: str | None = None) -
 
 
 def _demo_names(data: h5py.Group) -> list[str]:
-    names = cast(list[str], list(data))
-    return [name for name in names if name.startswith(DEMO) and name.removeprefix(DEMO).isdigit()]
+    return [name for name, item in cast(Any, data).items() if is_demo(name) and isinstance(item, h5py.Group)]
 
 
 def filter_lists(file: h5py.File) -> dict[str, list[str]]:
-    """mask/: filter key -> names of demonstrations."""
+    """mask/: filter key -> names of demonstrations. What else lies there is named by `not_carried`."""
     mask = file.get(MASK)
     if not isinstance(mask, h5py.Group):
         return {}
-    return {str(key): [name.decode() if isinstance(name, bytes) else str(name) for name in cast(Any, mask[key])[()]]
-            for key in mask}
+    lists = {str(key): item for key, item in mask.items() if is_list_of_names(item)}
+    return {key: [name.decode() if isinstance(name, bytes) else str(name) for name in cast(Any, item)[()]]
+            for key, item in lists.items()}
 
 
 def own_meta(file: h5py.File) -> dict[str, Any]:
@@ -117,14 +112,28 @@ def own_meta(file: h5py.File) -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(own[()].decode()))
 
 
-def _datasets(demo: h5py.Group) -> dict[str, h5py.Dataset]:
-    """Every array that has a row for each step, but next_obs: obs moved by one step."""
+def _datasets(path: Path, demo: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Every array that has a row for each step, but next_obs: obs moved by one step.
+
+    Raises:
+        ReplayBufferError: an observation is no array of numbers, or a group of them.
+    """
     synthetic = set(own_meta(demo.file).get("synthetic", []))
     found = {name: item for name, item in demo.items() if isinstance(item, h5py.Dataset) and item.ndim}
     observations = demo.get(OBS)
     if isinstance(observations, h5py.Group):
-        found |= {f"{OBS}/{key}": item for key, item in observations.items() if isinstance(item, h5py.Dataset)}
-    return {name: item for name, item in sorted(found.items()) if name not in synthetic}
+        found |= {f"{OBS}/{key}": item for key, item in cast(Any, observations).items()}
+    found = {name: item for name, item in sorted(found.items()) if name not in synthetic}
+    for name, item in found.items():
+        where = f"{path}: {demo.name}/{name}"
+        if not isinstance(item, h5py.Dataset):
+            raise ReplayBufferError(f"{where} is a group, expected an array; move what is in it to {OBS}/KEY")
+        if not item.ndim:
+            raise ReplayBufferError(f"{where} is a single value, expected an array with a row for each step; remove "
+                                    "it, or repeat it at each step")
+        if item.dtype.kind not in "biuf":
+            raise ReplayBufferError(f"{where} is of type {item.dtype}, expected numbers; remove it")
+    return found
 
 
 def _length(path: Path, demo: str, datasets: Mapping[str, h5py.Dataset]) -> int:
@@ -147,14 +156,13 @@ def _meta(file: h5py.File, demos: list[str]) -> tuple[dict[str, Any], list[str]]
     data = cast(h5py.Group, file[DATA])
     numbers = [number_of(demo) for demo in demos]
     own = own_meta(file)
-    attributes, not_carried = _attributes(data, demos)
-    for name in sorted({name for demo in demos for name, item in cast(h5py.Group, data[demo]).items()
-                        if isinstance(item, h5py.Group) and name != OBS}):
-        what = "next_obs (obs moved by one step)" if name == NEXT_OBS else f"the group {name}"
-        not_carried.append(what)
+    attributes, not_carried = demo_attributes(data, demos)
+    not_carried = [*not_carried, *left_behind(file, demos)]
     environment = _env_args(data) if not own or "env_args" in own.get("meta", {}) else None
-    chosen = set(numbers)
-    filters = {key: sorted(chosen & {number_of(name) for name in names}) for key, names in filter_lists(file).items()}
+    if environment is None and not own and "env_args" in data.attrs:
+        not_carried.append("env_args, which is no JSON object")
+    filters = {key: sorted(number for number in numbers if f"{DEMO}{number}" in set(names))
+               for key, names in filter_lists(file).items()}
     meta = cast(dict[str, Any], own.get("meta", {}))
     known = {"env_args": environment, "filters": filters, "attributes": attributes}
     if "fps_hz" not in meta and "task" not in meta and environment:
@@ -188,20 +196,3 @@ def _control_frequency(environment: Mapping[str, Any]) -> float | None:
     found = environment.get("env_kwargs")
     frequency: Any = cast(dict[str, Any], found).get("control_freq") if isinstance(found, dict) else None
     return float(frequency) if isinstance(frequency, int | float) and frequency > 0 else None
-
-
-def _attributes(data: h5py.Group, demos: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """The demonstrations' own attributes by number, and the names of those that are too long to carry."""
-    kept: dict[str, Any] = {}
-    too_long: set[str] = set()
-    for demo in demos:
-        for name, value in data[demo].attrs.items():
-            if name == "num_samples":
-                continue
-            plain: Any = value.tolist() if hasattr(value, "tolist") else value
-            plain = plain.decode() if isinstance(plain, bytes) else plain
-            if len(str(plain)) > LONGEST_ATTRIBUTE:
-                too_long.add(f"the attribute {name}")
-            else:
-                kept.setdefault(str(number_of(demo)), {})[name] = plain
-    return kept, sorted(too_long)

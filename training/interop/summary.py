@@ -15,8 +15,8 @@ from training.interop.episode_set import EpisodeSet
 from training.interop.kinds import Kind, kind_of
 from training.interop.lerobot_layout import features_of, load_info
 from training.interop.lerobot_read import data_path, episode_table, parquet, read_lerobot, video_path
-from training.interop.robomimic_layout import DATA
-from training.interop.robomimic_read import demonstrations, filter_lists, number_of, open_hdf5, read_robomimic
+from training.interop.robomimic_layout import DATA, number_of
+from training.interop.robomimic_read import demonstrations, filter_lists, open_hdf5, read_robomimic
 from training.interop.zarr_format import read_zarr
 
 
@@ -88,6 +88,8 @@ def _robomimic_faults(path: Path) -> list[str]:
         data = cast(h5py.Group, file[DATA])
         demos = demonstrations(file, path)
         actions = {demo: cast(Any, data[demo]).get("actions") for demo in demos}
+        actions = {demo: values if isinstance(values, h5py.Dataset) and values.ndim else None
+                   for demo, values in actions.items()}
         steps = sum(len(values) for values in actions.values() if values is not None)
         if "total" not in data.attrs or int(cast(Any, data.attrs["total"])) != steps:
             faults.append(f"total is {data.attrs.get('total', 'missing')}, the demonstrations have {steps} steps")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from ladle import jpeg2k
+from ladle import image_codecs
 from ladle.errors import ReplayBufferError
 from ladle.replay_buffer import ReplayBuffer
 from training.interop.convert import convert
@@ -90,7 +90,7 @@ def test_without_imagecodecs_the_remedy_is_named(tmp_path: Path, monkeypatch: py
     """The package is optional."""
     path = jpeg_store(tmp_path / "real.zarr", np.zeros((3, 16, 24, 3), np.uint8))
     real = importlib.util.find_spec
-    monkeypatch.setattr(jpeg2k.importlib.util, "find_spec",
+    monkeypatch.setattr(image_codecs.importlib.util, "find_spec",
                         lambda name, *more: None if name == "imagecodecs" else real(name, *more))
     with pytest.raises(ReplayBufferError, match="pip install imagecodecs"):
         read_zarr(path)
