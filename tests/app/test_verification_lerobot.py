@@ -104,7 +104,7 @@ def test_damaged_files_are_named(convert_store, video: bool) -> None:
     path = convert_store(video=video)
     if video:
         next(path.rglob("*.mp4")).write_bytes(b"no video")
-        assert "cannot be decoded" in faults(path)[0]
+        assert "is not a readable video" in faults(path)[0]
         return
     whole = pq.read_table(path / DATA)
     pq.write_table(whole.slice(0, 42), path / DATA)
