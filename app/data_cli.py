@@ -79,6 +79,7 @@ def repair(
     bags: Annotated[Path | None, typer.Option(help="Recordings: extract again what is missing or damaged.")] = None,
     task: Annotated[str | None, typer.Option(help="Default: the task that the episodes were extracted for.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 2,
+    msg: Annotated[list[Path] | None, typer.Option(help="Folder or .msg file with types of custom packages.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Complete or drop half-made episodes; labels are never lost. Exit code 2 when something is left to mend."""
@@ -87,7 +88,7 @@ def repair(
     from read_sensors_utils.repairing import repair_folder
 
     repairs = repair_folder(dataset, bags=bags, task=load_task(task) if task else None, workers=workers,
-                            dry_run=dry_run)
+                            definitions=msg or (), dry_run=dry_run)
     for line in repairs.done:
         typer.echo(f"would do: {line}" if dry_run else line)
     for fault in repairs.left:

@@ -33,6 +33,7 @@ from ladle.episode_files import (
     remove,
 )
 from ladle.errors import EpisodeError
+from ladle.unfinished import require_no_other_program
 
 WAIT_FOR_COMMIT_S = 60.0
 
@@ -71,8 +72,10 @@ def staged_episode(root: Path, number: int, *, keeps_parts: bool = False) -> Gen
         keeps_parts: parts of the episode that is there, and that are not staged, belong to the new one too.
 
     Raises:
-        EpisodeError: another process is writing this episode, or the block wrote no episode.json.
+        EpisodeError: another process is writing this episode, the block wrote no episode.json, or another program's
+            data lie where the episode would go.
     """
+    require_no_other_program(root, [number])
     staging = root / f"{PARTIAL}{number}"
     with staging_folder(staging, WAIT_FOR_WRITER_S) as mine:
         if not mine:

@@ -22,6 +22,7 @@ from ladle.episode import EpisodeFolder
 from ladle.errors import BagError, EpisodeError, LadleError
 from ladle.script import one_line, set_up_logging
 from ladle.task import TaskConfig
+from ladle.unfinished import require_no_other_program
 from read_sensors_utils.annotations import interpolate_labels
 from read_sensors_utils.cluster import results_on_ray
 from read_sensors_utils.extract import extract_bag, require_extractable
@@ -91,7 +92,8 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
         on_done: called with (done, total) after each recording.
 
     Raises:
-        EpisodeError: a complete episode is of another recording or for another task; nothing was done.
+        EpisodeError: a complete episode is of another recording or for another task, or another program's data lie
+            where an episode would go; nothing was done.
         LadleError: a recording could not be extracted; all others were.
     """
     require_extractable(task)
@@ -101,6 +103,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     folder = EpisodeFolder(path_save)
     masses_g = _masses_g(sources, task, path_load)
     folder.recover()
+    require_no_other_program(path_save, (source.number for source in sources))
     complete = set[int]() if override else {source.number for source in sources} & set(folder.numbers())
     require_same_origin({source.number: source for source in sources if source.number in complete}, folder, task)
     corrected_g = correct_masses(folder, {number: masses_g[number] for number in complete})
