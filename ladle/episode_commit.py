@@ -82,7 +82,7 @@ def staged_episode(root: Path, number: int, *, keeps_parts: bool = False) -> Gen
             raise EpisodeError(f"episode {number} in {root} is being written by another process; let it finish, or, if "
                                f"its machine is dead, run: ladle repair {root}")
         yield EpisodeWriter(staging, number)
-        _commit(root, staging, number, (read_checksums(root, number) or {}) if keeps_parts else {})
+        _commit(root, staging, number, read_checksums(root, number) if keeps_parts else {})
 
 
 @contextmanager
@@ -146,10 +146,17 @@ def commit_lock(root: Path) -> Generator[None, None, None]:
         yield
 
 
-def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]) -> None:
+def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str] | None) -> None:
+    """Put in place what was staged.
+
+    Args:
+        elsewhere: path -> SHA-256 of the episode's files that stay in their place; None where nobody knows
+            them: the episode then has no checksums, as before, for these would hide what happened to it since.
+    """
     if not (staging / actions_of(number) / DESCRIPTION_FILE).is_file():
         raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
-    write_checksums(staging, number, elsewhere)
+    if elsewhere is not None:
+        write_checksums(staging, number, elsewhere)
     flush_tree(staging)
     with commit_lock(root):
         _take_labels_along(root, staging / actions_of(number), number)
@@ -162,16 +169,22 @@ def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]
 def _take_labels_along(root: Path, actions: Path, number: int) -> None:
     """People may have labelled while the episode was extracted again: what lies there now is newer."""
     for old in label_folders(root, number):
-        present = [name for name in PEOPLES_FILES if (old / name).is_file()]
-        if not present:
-            continue
-        if PARTIAL_LABELS_FILE in present and LABELS_FILE not in present:
-            remove(actions / LABELS_FILE)
-            remove(actions / TICK_LABELS_FILE)
-        for name in present:
-            shutil.copyfile(old / name, actions / name)
-        flush_tree(actions)
-        return
+        if _copy_labels(old, actions):
+            return
+
+
+def _copy_labels(old: Path, actions: Path) -> bool:
+    """Bring people's labels from a folder with actions to another one; whether there were any."""
+    present = [name for name in PEOPLES_FILES if (old / name).is_file()]
+    if not present:
+        return False
+    if PARTIAL_LABELS_FILE in present and LABELS_FILE not in present:
+        remove(actions / LABELS_FILE)
+        remove(actions / TICK_LABELS_FILE)
+    for name in present:
+        shutil.copyfile(old / name, actions / name)
+    flush_tree(actions)
+    return True
 
 
 def move_into_place(root: Path, number: int) -> None:
@@ -183,6 +196,7 @@ def move_into_place(root: Path, number: int) -> None:
     actions = actions_of(number)
     if (ready / actions).is_dir():
         if (root / actions).is_dir():
+            _copy_labels(root / actions, ready / actions)  # a kill may have come between, and people after it
             remove(replaced)
             (root / actions).rename(replaced)
         _exchange_parts(root, ready, number)
@@ -195,13 +209,13 @@ def move_into_place(root: Path, number: int) -> None:
 
 
 def _exchange_parts(root: Path, ready: Path, number: int) -> None:
-    written = read_checksums(ready, number) or {}
+    written = read_checksums(ready, number)
     for part in parts_of(number):
         if (ready / part).exists():
             remove(root / part)
             (root / part).parent.mkdir(exist_ok=True)
             (ready / part).rename(root / part)
-        elif not any(Path(name).is_relative_to(part) for name in written):
+        elif written is not None and not any(Path(name).is_relative_to(part) for name in written):
             remove(root / part)  # the older episode had it, the newer one has not
         with contextlib.suppress(FileNotFoundError):
             flush((root / part).parent)
