@@ -28,11 +28,13 @@ from read_sensors_utils.cluster import results_on_ray
 from read_sensors_utils.extract import extract_bag, require_extractable
 from read_sensors_utils.find_bags import BagSource, find_bags
 from read_sensors_utils.made_before import correct_masses, require_same_origin
+from read_sensors_utils.masses import FILE as MASSES_FILE
 from read_sensors_utils.masses import mass_of, read_masses
 
 log = logging.getLogger("ladle.extract")
 
 DEFAULT_WORKERS = os.cpu_count() or 1
+NO_PATH_LOAD = "--path-load is missing; it names the folder of recordings"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy gives no number when a write falls short
 
 
@@ -153,6 +155,10 @@ def _masses_g(sources: list[BagSource], task: TaskConfig, path_load: Path) -> di
     if not task.mass:
         return {source.number: None for source in sources}
     known = read_masses(path_load)
+    without = sorted(set(known) - {source.number for source in sources})
+    if without and sources[0].path != path_load:  # a single recording leaves the rows of all others
+        log.warning("%s has a row for %s, and there is no such recording in %s", MASSES_FILE,
+                    ", ".join(map(str, without)), path_load)
     return {source.number: mass_of(known, source.number, path_load) for source in sources}
 
 
