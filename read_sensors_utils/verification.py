@@ -24,8 +24,7 @@ from read_sensors_utils.array_checks import decoding_faults, mass_faults, motion
 from read_sensors_utils.video_checks import video_faults
 
 EXTRACT_AGAIN = "extract it again: ladle repair with --bags and the folder of its recording"
-OTHER_PROGRAM = ("it is left as it is: ladle convert reads it with --quaternion-order wxyz, or xyzw, whichever its "
-                 "poses are written in")
+OTHER_PROGRAM = "it is left as it is; ladle convert reads it with --quaternion-order wxyz or xyzw"
 REPAIR = "run ladle repair"
 AT_TICKS = "run read_sensors_utils/format_data_replay_buffer.py --annotations"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

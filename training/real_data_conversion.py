@@ -21,9 +21,11 @@ from ladle.replaceable import require_own_buffer, require_own_zip
 from ladle.replay_buffer import ReplayBufferWriter, zip_of, zip_replay_buffer
 from ladle.script import run_script
 from ladle.task import TaskConfig, load_task, task_from_text, task_text
+from ladle.unfinished import of_another_program
 
 log = logging.getLogger("ladle.conversion")
 
+NAMED = 20
 BUFFER_NAME = "replay_buffer.zarr"
 Fault = EpisodeError | LabelError
 
@@ -47,7 +49,7 @@ def convert_episodes(
         ReplayBufferError: something else lies where the buffer or its zip would go.
     """
     path = Path(output) if output is not None else Path(dataset_path) / BUFFER_NAME
-    _require_place(path, Path(dataset_path), make_zip=make_zip)
+    require_place(path, Path(dataset_path), make_zip=make_zip)
     task, usable = usable_episodes(dataset_path, skip_incomplete=skip_incomplete, task=task)
     with ReplayBufferWriter(path, buffer_meta(task, usable)) as writer:
         for episode in usable:
@@ -58,7 +60,7 @@ def convert_episodes(
     return path
 
 
-def _require_place(path: Path, episodes: Path, *, make_zip: bool) -> None:
+def require_place(path: Path, episodes: Path, *, make_zip: bool) -> None:
     """Raises ReplayBufferError when the buffer would take the place of anything but an older one of Ladle's."""
     if episodes.resolve().is_relative_to(path.resolve()):
         raise ReplayBufferError(f"the episodes {episodes} lie at or below {path} and would go with it; choose another "
@@ -82,6 +84,10 @@ def usable_episodes(
     if not loaded and not faults:
         raise EpisodeError(f"no episodes in {folder.root}; "
                            "make them with read_sensors_utils/format_data_replay_buffer.py")
+    if others := [str(number) for number in faults if of_another_program(folder.root, number) and not loaded]:
+        raise EpisodeError(f"{folder.root} holds episodes of another program ({', '.join(others[:NAMED])}"
+                           f"{', ...' if len(others) > NAMED else ''}), whose quaternions may be of either order; say "
+                           "which: ladle convert with --quaternion-order wxyz or xyzw")
     if not loaded:
         raise _refusal(folder.root, faults, skippable=False)
     task = task or recorded_task(list(loaded.values()))
