@@ -36,13 +36,13 @@ def test_the_order_that_fits_the_arm_is_accepted_and_the_other_refused(bags: Pat
     caplog.set_level("INFO")
     require_quaternion_order(bags / "older", bags / "bags", "wxyz", small_task)
     assert "episode 3: its quaternions are wxyz" in caplog.text
-    with pytest.raises(EpisodeError, match="episode 3: read as xyzw .* pass --quaternion-order wxyz"):
+    with pytest.raises(EpisodeError, match=r"episode 3: read as xyzw .* pass --quaternion-order wxyz"):
         require_quaternion_order(bags / "older", bags / "bags", "xyzw", small_task)
 
 
 def test_what_cannot_be_compared_is_refused(bags: Path, small_task) -> None:
     """No recording of that number, or another tip than the task's."""
-    with pytest.raises(EpisodeError, match="no recording in .* has the number"):
+    with pytest.raises(EpisodeError, match=r"no recording in .* has the number"):
         require_quaternion_order(bags / "older", bags / "other", "wxyz", small_task)
     assert small_task.frames is not None
     frames = FramesConfig(base=small_task.frames.base, tip="panda_link4")

@@ -139,7 +139,7 @@ def test_what_cannot_be_used_is_named_or_left_out(older: Path, tmp_path: Path, n
 def test_episodes_that_tell_their_order_need_none(older: Path, tmp_path: Path) -> None:
     """Two kinds in one folder are not mixed, and an order is not for data of other kinds."""
     (older / "actions/3/episode.json").write_text("{}")
-    with pytest.raises(EpisodeError, match="episode 3 .* tells the order"):
+    with pytest.raises(EpisodeError, match=r"episode 3 .* tells the order"):
         convert(older, tmp_path / "a.zarr", CHOICES)
     (tmp_path / "b.zarr").mkdir()
     with pytest.raises(ReplayBufferError, match="leave it out"):
