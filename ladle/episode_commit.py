@@ -33,33 +33,38 @@ from ladle.episode_files import (
     remove,
 )
 from ladle.errors import EpisodeError
+from ladle.peoples_files import files_of_people, keep_files_of_people
 from ladle.unfinished import require_no_other_program
 
 WAIT_FOR_COMMIT_S = 60.0
 
 
 class EpisodeWriter:
-    """Where a new episode's files go until the episode is whole."""
+    """Where a new episode's files go until the episode is whole.
+
+    Attributes:
+        staging: the folder that holds them all.
+    """
 
     def __init__(self, staging: Path, number: int) -> None:
-        self._staging = staging
+        self.staging = staging
         self.number = number
 
     def folder(self, kind: str) -> Path:
         """Staging folder of `actions`, `videos` or `numpy` for this episode."""
-        path = self._staging / kind / str(self.number)
+        path = self.staging / kind / str(self.number)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @property
     def frames(self) -> Path:
         """Staging place of the zarr group with the ticks' frames."""
-        return self._staging / "frames" / f"{self.number}.zarr"
+        return self.staging / "frames" / f"{self.number}.zarr"
 
     @property
     def stamps(self) -> Path:
         """Staging place of the time stamps."""
-        path = self._staging / "stamps" / f"{self.number}.npz"
+        path = self.staging / "stamps" / f"{self.number}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -95,6 +100,8 @@ def edited_actions(root: Path, number: int) -> Generator[Path, None, None]:
     with staged_episode(root, number, keeps_parts=True) as writer:
         actions = writer.folder("actions")
         shutil.copytree(root / actions_of(number), actions, dirs_exist_ok=True)
+        for file in files_of_people(root, number):  # they are not summed up, and follow by themselves
+            (writer.staging / file).unlink(missing_ok=True)
         yield actions
 
 
@@ -160,6 +167,7 @@ def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]
     flush_tree(staging)
     with commit_lock(root):
         _take_labels_along(root, staging / actions_of(number), number)
+        keep_files_of_people(root, staging, number, _exchanged_parts(staging, number))
         remove(root / f"{READY}{number}")
         staging.rename(root / f"{READY}{number}")
         flush(root)
@@ -196,7 +204,9 @@ def move_into_place(root: Path, number: int) -> None:
     actions = actions_of(number)
     if (ready / actions).is_dir():
         if (root / actions).is_dir():
-            _copy_labels(root / actions, ready / actions)  # a kill may have come between, and people after it
+            # A kill may have come between, and people after it.
+            _copy_labels(root / actions, ready / actions)
+            keep_files_of_people(root, ready, number, _exchanged_parts(ready, number))
             remove(replaced)
             (root / actions).rename(replaced)
         _exchange_parts(root, ready, number)
@@ -209,13 +219,22 @@ def move_into_place(root: Path, number: int) -> None:
 
 
 def _exchange_parts(root: Path, ready: Path, number: int) -> None:
-    written = read_checksums(ready, number)
+    exchanged = _exchanged_parts(ready, number)
     for part in parts_of(number):
-        if (ready / part).exists():
+        if part in exchanged:
             remove(root / part)
+        if (ready / part).exists():
             (root / part).parent.mkdir(exist_ok=True)
             (ready / part).rename(root / part)
-        elif written is not None and not any(Path(name).is_relative_to(part) for name in written):
-            remove(root / part)  # the older episode had it, the newer one has not
         with contextlib.suppress(FileNotFoundError):
             flush((root / part).parent)
+
+
+def _exchanged_parts(ready: Path, number: int) -> list[Path]:
+    """The parts that do not stay where they are: new ones, and those that the older episode had and the newer has not.
+
+    A whole episode tells by its checksums; where it has none, only its actions were edited.
+    """
+    written = read_checksums(ready, number)
+    return [part for part in (actions_of(number), *parts_of(number)) if (ready / part).exists()
+            or (written is not None and not any(Path(name).is_relative_to(part) for name in written))]

@@ -196,6 +196,40 @@ def test_labels_made_after_a_kill_outlive_the_recovery(tmp_path: Path, monkeypat
     assert np.load(folder.action_folder(0) / LABELS_FILE).tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("has_checksums", [True, False])
+@pytest.mark.parametrize("by", ["extraction", "edit"])
+def test_what_people_put_beside_an_episode_goes_over_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, has_checksums: bool,
+) -> None:
+    """Notes in any of its folders, those of the time after a kill too; they may change without being damage."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    if not has_checksums:
+        (folder.action_folder(0) / CHECKSUMS_FILE).unlink()
+    notes = [folder.action_folder(0) / "notes.txt", folder.video_folder(0) / "seen/notes.txt"]
+    for round_ in range(3):
+        for path in notes:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"spilt {round_}")
+        with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+            if round_ == 1:
+                patched.setattr(episode_commit, "move_into_place", killed)
+            if by == "extraction":
+                write(folder, 0, override=True)
+            else:
+                with edited_actions(tmp_path, 0) as actions:
+                    (actions / "mass.txt").write_text(f"0 {round_}\n")
+        if round_ == 1:
+            notes[0].write_text("wiped up")
+            folder.recover()
+            assert notes[0].read_text() == "wiped up"
+        else:
+            assert notes[0].read_text() == f"spilt {round_}"
+        assert notes[1].read_text() == f"spilt {round_}"
+        assert list(damaged_files(tmp_path, 0)) == []
+        assert len(folder.load(0)) == 5
+
+
 def killed(*_: Any) -> None:
     """Instead of what comes next."""
     raise KeyboardInterrupt
