@@ -156,7 +156,7 @@ def _masses_g(sources: list[BagSource], task: TaskConfig, path_load: Path) -> di
         return {source.number: None for source in sources}
     known = read_masses(path_load)
     without = sorted(set(known) - {source.number for source in sources})
-    if without and sources[0].path != path_load:  # a single recording leaves the rows of all others
+    if without and (path_load / MASSES_FILE).is_file():  # beside a single recording it has rows for all others
         log.warning("%s has a row for %s, and there is no such recording in %s", MASSES_FILE,
                     ", ".join(map(str, without)), path_load)
     return {source.number: mass_of(known, source.number, path_load) for source in sources}
