@@ -167,7 +167,6 @@ def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]
     flush_tree(staging)
     with commit_lock(root):
         _take_labels_along(root, staging / actions_of(number), number)
-        keep_files_of_people(root, staging, number, _exchanged_parts(staging, number))
         remove(root / f"{READY}{number}")
         staging.rename(root / f"{READY}{number}")
         flush(root)
