@@ -103,8 +103,8 @@ def export_two_arms(
 
 @app.command()
 def extract(
-    path_load: Annotated[Path, typer.Option(help="Folder with numbered bags, or one bag.")],
     path_save: Annotated[Path, typer.Option(help="Folder of episodes to write.")],
+    path_load: Annotated[Path | None, typer.Option(help="Folder with numbered bags, or one bag.")] = None,
     task: Task = "scoop",
     override: Annotated[bool, typer.Option(help="Replace episodes that are already there.")] = False,
     annotations: Annotated[bool, typer.Option(help="Only bring the labels to the ticks.")] = False,
@@ -113,13 +113,15 @@ def extract(
     msg: Annotated[list[Path] | None, typer.Option(help="Folder or .msg file with types of custom packages.")] = None,
 ) -> None:
     """Turn bags into episodes aligned in time."""
-    from ladle.episode import EpisodeFolder
+    from ladle.errors import ConfigError
     from ladle.task import load_task
-    from read_sensors_utils.annotations import interpolate_labels
-    from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_and_tell
+    from read_sensors_utils.annotations import bring_labels_to_ticks
+    from read_sensors_utils.extract_all import DEFAULT_WORKERS, NO_PATH_LOAD, extract_and_tell
 
     if annotations:
-        interpolate_labels(EpisodeFolder(path_save), load_task(task), required=True)
+        bring_labels_to_ticks(path_save, load_task(task))
+    elif path_load is None:
+        raise ConfigError(NO_PATH_LOAD)
     else:
         extract_and_tell(path_load, path_save, load_task(task), override=override, workers=workers or DEFAULT_WORKERS,
                          ray_address=ray, definitions=msg or ())

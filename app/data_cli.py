@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 data_app = typer.Typer()
+
+
+class QuaternionOrderName(str, Enum):
+    """Where a quaternion has its scalar."""
+
+    WXYZ = "wxyz"
+    XYZW = "xyzw"
 
 
 @data_app.command()
@@ -23,13 +31,30 @@ def convert(
     video: Annotated[bool, typer.Option(help="LeRobot: images as mp4, smaller and lossy.")] = False,
     filter_key: Annotated[str | None, typer.Option(help="robomimic: only demonstrations of this filter key.")] = None,
     without_obs: Annotated[bool, typer.Option(help="robomimic: take raw data that has no observations.")] = False,
+    quaternion_order: Annotated[QuaternionOrderName | None, typer.Option(
+        help="Older episodes without episode.json: how their poses are written.")] = None,
+    bags: Annotated[Path | None, typer.Option(help="Older episodes: their recordings, which tell that order.")] = None,
+    task: Annotated[str, typer.Option(help="Older episodes: their task.")] = "scoop",
 ) -> None:
     """Turn labelled episodes into a replay buffer, or any data set into another format."""
     from training.interop.convert import Choices, convert_as_asked
 
+    order = None if quaternion_order is None else quaternion_order.value
+    if bags is not None:
+        _check_order(source or dataset_path, bags, order, task)
     convert_as_asked(source, target, dataset_path=dataset_path, output=output, make_zip=make_zip, choices=Choices(
         override=override, fps_hz=fps, video=video, filter_key=filter_key, without_obs=without_obs,
-        skip_incomplete=skip_incomplete))
+        skip_incomplete=skip_incomplete, quaternion_order=order, task=task))
+
+
+def _check_order(folder: Path | None, bags: Path, order: Literal["xyzw", "wxyz"] | None, task: str) -> None:
+    from app.quaternion_order import require_quaternion_order
+    from ladle.errors import ConfigError
+    from ladle.task import load_task
+
+    if folder is None or order is None:
+        raise ConfigError("--bags checks what --quaternion-order says of a folder of older episodes; pass both")
+    require_quaternion_order(folder, bags, order, load_task(task))
 
 
 @data_app.command()
@@ -79,6 +104,7 @@ def repair(
     bags: Annotated[Path | None, typer.Option(help="Recordings: extract again what is missing or damaged.")] = None,
     task: Annotated[str | None, typer.Option(help="Default: the task that the episodes were extracted for.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Cores to use.")] = 2,
+    msg: Annotated[list[Path] | None, typer.Option(help="Folder or .msg file with types of custom packages.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Complete or drop half-made episodes; labels are never lost. Exit code 2 when something is left to mend."""
@@ -87,7 +113,7 @@ def repair(
     from read_sensors_utils.repairing import repair_folder
 
     repairs = repair_folder(dataset, bags=bags, task=load_task(task) if task else None, workers=workers,
-                            dry_run=dry_run)
+                            definitions=msg or (), dry_run=dry_run)
     for line in repairs.done:
         typer.echo(f"would do: {line}" if dry_run else line)
     for fault in repairs.left:

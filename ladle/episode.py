@@ -44,6 +44,7 @@ from ladle.episode_files import LABELS_FILE as LABELS_FILE
 from ladle.episode_files import PARTIAL_LABELS_FILE as PARTIAL_LABELS_FILE
 from ladle.errors import EpisodeError, LabelError
 from ladle.task import DepthCodec
+from ladle.unfinished import of_another_program
 
 Floats = NDArray[np.float64]
 
@@ -125,7 +126,7 @@ class EpisodeFolder:
         return sorted(n for n in numbers if (self.action_folder(n) / DESCRIPTION_FILE).is_file())
 
     def incomplete(self) -> dict[int, str]:
-        """Episodes that were begun and not finished -> what is missing."""
+        """Episodes that were begun and not finished, or that another program made -> what is missing."""
         complete = set(self.numbers())
         found: dict[int, str] = dict.fromkeys(numbered(self.root, READY), "it was not put in place to the end")
         found |= {n: f"no actions/{n}/{DESCRIPTION_FILE}" for n in numbered(self.root / "actions") - set(found)}
@@ -134,7 +135,8 @@ class EpisodeFolder:
             found |= {n: f"{kind}/{n}{suffix} without actions/{n}" for n in alone}
         found |= dict.fromkeys(numbered(self.root, PARTIAL), "extraction was interrupted")
         found |= dict.fromkeys(numbered(self.root, REPLACED) - set(found), "only an older episode's labels are left")
-        return {n: reason for n, reason in sorted(found.items()) if n not in complete}
+        return {n: f"made by another program, {reason}" if of_another_program(self.root, n) else reason
+                for n, reason in sorted(found.items()) if n not in complete}
 
     def load(self, number: int) -> Episode:
         """Read one episode; frames stay on disk until they are indexed.

@@ -33,32 +33,38 @@ from ladle.episode_files import (
     remove,
 )
 from ladle.errors import EpisodeError
+from ladle.peoples_files import files_of_people, keep_files_of_people
+from ladle.unfinished import require_no_other_program
 
 WAIT_FOR_COMMIT_S = 60.0
 
 
 class EpisodeWriter:
-    """Where a new episode's files go until the episode is whole."""
+    """Where a new episode's files go until the episode is whole.
+
+    Attributes:
+        staging: the folder that holds them all.
+    """
 
     def __init__(self, staging: Path, number: int) -> None:
-        self._staging = staging
+        self.staging = staging
         self.number = number
 
     def folder(self, kind: str) -> Path:
         """Staging folder of `actions`, `videos` or `numpy` for this episode."""
-        path = self._staging / kind / str(self.number)
+        path = self.staging / kind / str(self.number)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     @property
     def frames(self) -> Path:
         """Staging place of the zarr group with the ticks' frames."""
-        return self._staging / "frames" / f"{self.number}.zarr"
+        return self.staging / "frames" / f"{self.number}.zarr"
 
     @property
     def stamps(self) -> Path:
         """Staging place of the time stamps."""
-        path = self._staging / "stamps" / f"{self.number}.npz"
+        path = self.staging / "stamps" / f"{self.number}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -71,15 +77,17 @@ def staged_episode(root: Path, number: int, *, keeps_parts: bool = False) -> Gen
         keeps_parts: parts of the episode that is there, and that are not staged, belong to the new one too.
 
     Raises:
-        EpisodeError: another process is writing this episode, or the block wrote no episode.json.
+        EpisodeError: another process is writing this episode, the block wrote no episode.json, or another program's
+            data lie where the episode would go.
     """
+    require_no_other_program(root, [number])
     staging = root / f"{PARTIAL}{number}"
     with staging_folder(staging, WAIT_FOR_WRITER_S) as mine:
         if not mine:
             raise EpisodeError(f"episode {number} in {root} is being written by another process; let it finish, or, if "
                                f"its machine is dead, run: ladle repair {root}")
         yield EpisodeWriter(staging, number)
-        _commit(root, staging, number, (read_checksums(root, number) or {}) if keeps_parts else {})
+        _commit(root, staging, number, read_checksums(root, number) if keeps_parts else {})
 
 
 @contextmanager
@@ -92,6 +100,8 @@ def edited_actions(root: Path, number: int) -> Generator[Path, None, None]:
     with staged_episode(root, number, keeps_parts=True) as writer:
         actions = writer.folder("actions")
         shutil.copytree(root / actions_of(number), actions, dirs_exist_ok=True)
+        for file in files_of_people(root, number):  # they are not summed up, and follow by themselves
+            (writer.staging / file).unlink(missing_ok=True)
         yield actions
 
 
@@ -143,10 +153,17 @@ def commit_lock(root: Path) -> Generator[None, None, None]:
         yield
 
 
-def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]) -> None:
+def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str] | None) -> None:
+    """Put in place what was staged.
+
+    Args:
+        elsewhere: path -> SHA-256 of the episode's files that stay in their place; None where nobody knows
+            them: the episode then has no checksums, as before, for these would hide what happened to it since.
+    """
     if not (staging / actions_of(number) / DESCRIPTION_FILE).is_file():
         raise EpisodeError(f"episode {number}: {DESCRIPTION_FILE} was not written")
-    write_checksums(staging, number, elsewhere)
+    if elsewhere is not None:
+        write_checksums(staging, number, elsewhere)
     flush_tree(staging)
     with commit_lock(root):
         _take_labels_along(root, staging / actions_of(number), number)
@@ -159,16 +176,22 @@ def _commit(root: Path, staging: Path, number: int, elsewhere: Mapping[str, str]
 def _take_labels_along(root: Path, actions: Path, number: int) -> None:
     """People may have labelled while the episode was extracted again: what lies there now is newer."""
     for old in label_folders(root, number):
-        present = [name for name in PEOPLES_FILES if (old / name).is_file()]
-        if not present:
-            continue
-        if PARTIAL_LABELS_FILE in present and LABELS_FILE not in present:
-            remove(actions / LABELS_FILE)
-            remove(actions / TICK_LABELS_FILE)
-        for name in present:
-            shutil.copyfile(old / name, actions / name)
-        flush_tree(actions)
-        return
+        if _copy_labels(old, actions):
+            return
+
+
+def _copy_labels(old: Path, actions: Path) -> bool:
+    """Bring people's labels from a folder with actions to another one; whether there were any."""
+    present = [name for name in PEOPLES_FILES if (old / name).is_file()]
+    if not present:
+        return False
+    if PARTIAL_LABELS_FILE in present and LABELS_FILE not in present:
+        remove(actions / LABELS_FILE)
+        remove(actions / TICK_LABELS_FILE)
+    for name in present:
+        shutil.copyfile(old / name, actions / name)
+    flush_tree(actions)
+    return True
 
 
 def move_into_place(root: Path, number: int) -> None:
@@ -180,6 +203,9 @@ def move_into_place(root: Path, number: int) -> None:
     actions = actions_of(number)
     if (ready / actions).is_dir():
         if (root / actions).is_dir():
+            # A kill may have come between, and people after it.
+            _copy_labels(root / actions, ready / actions)
+            keep_files_of_people(root, ready, number, _exchanged_parts(ready, number))
             remove(replaced)
             (root / actions).rename(replaced)
         _exchange_parts(root, ready, number)
@@ -192,13 +218,22 @@ def move_into_place(root: Path, number: int) -> None:
 
 
 def _exchange_parts(root: Path, ready: Path, number: int) -> None:
-    written = read_checksums(ready, number) or {}
+    exchanged = _exchanged_parts(ready, number)
     for part in parts_of(number):
-        if (ready / part).exists():
+        if part in exchanged:
             remove(root / part)
+        if (ready / part).exists():
             (root / part).parent.mkdir(exist_ok=True)
             (ready / part).rename(root / part)
-        elif not any(Path(name).is_relative_to(part) for name in written):
-            remove(root / part)  # the older episode had it, the newer one has not
         with contextlib.suppress(FileNotFoundError):
             flush((root / part).parent)
+
+
+def _exchanged_parts(ready: Path, number: int) -> list[Path]:
+    """The parts that do not stay where they are: new ones, and those that the older episode had and the newer has not.
+
+    A whole episode tells by its checksums; where it has none, only its actions were edited.
+    """
+    written = read_checksums(ready, number)
+    return [part for part in (actions_of(number), *parts_of(number)) if (ready / part).exists()
+            or (written is not None and not any(Path(name).is_relative_to(part) for name in written))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ DESCRIPTION_FILE = "episode.json"
 CHECKSUMS_FILE = "checksums.json"
 
 PEOPLES_FILES = (LABELS_FILE, PARTIAL_LABELS_FILE)
+NUMBER = re.compile("0|[1-9][0-9]*")  # 07 is not 7's name, and would be looked for in vain
 UNCOVERED_FILES = (*PEOPLES_FILES, TICK_LABELS_FILE, CHECKSUMS_FILE, OWNER_FILE)
 
 READY = ".ready-"  # whole and on the disk, on its way to its place
@@ -42,7 +44,7 @@ def numbered(folder: Path, prefix: str = "", suffix: str = "") -> set[int]:
         return set()
     names = [p.name for p in folder.iterdir() if p.name.startswith(prefix) and p.name.endswith(suffix)]
     middles = [name[len(prefix) : len(name) - len(suffix)] for name in names]
-    return {int(middle) for middle in middles if middle.isdigit()}
+    return {int(middle) for middle in middles if NUMBER.fullmatch(middle)}
 
 
 def remove(path: Path) -> None:

@@ -35,11 +35,12 @@ from ladle.atomic import (
 )
 from ladle.errors import ReplayBufferError
 from ladle.image_codecs import prepare
+from ladle.replaceable import ATTRIBUTE, require_own_buffer
 from ladle.stored_chunks import AbsentChunks, absent_chunks
 
-ATTRIBUTE = "ladle"
 # In the attribute: chunks of zeros were written too, so that one without a file was lost.
 ALL_CHUNKS = "all_chunks"
+EVERY_CHUNK: Any = {"write_empty_chunks": True}  # zarr does not export its type
 CHUNK_BYTES = 2_000_000
 ZIP_MODE = 0o644  # of the members, as Unix keeps it in the upper half of a member's attributes
 
@@ -162,7 +163,8 @@ class ReplayBuffer:
 class ReplayBufferWriter:
     """Writes beside the target and renames at the end: a reader sees a whole buffer or none.
 
-    Use as a context manager; an exception leaves an existing buffer untouched and nothing half-written.
+    Use as a context manager; an exception leaves an existing buffer untouched and nothing half-written. Only a buffer
+    that Ladle wrote is replaced.
     """
 
     def __init__(self, path: str | Path, meta: Mapping[str, Any]) -> None:
@@ -176,14 +178,18 @@ class ReplayBufferWriter:
         self._lock = ExitStack()
 
     def __enter__(self) -> ReplayBufferWriter:
-        if not self._lock.enter_context(staging_folder(self._staging, WAIT_FOR_WRITER_S)):
-            raise ReplayBufferError(f"{self.path} is being written by another process; let it finish, or, if its "
-                                    f"machine is dead, remove {self._staging}")
-        recover_folder(self._target)
-        remove_unfinished(_zip_of(self._target))
-        self._root = zarr.open_group(self._partial, mode="a", zarr_format=2)
-        self._data = self._root.create_group("data")
-        self._root.attrs[ATTRIBUTE] = self._meta
+        require_own_buffer(self._target)
+        with ExitStack() as lock:
+            if not lock.enter_context(staging_folder(self._staging, WAIT_FOR_WRITER_S)):
+                raise ReplayBufferError(f"{self.path} is being written by another process; let it finish, or, if its "
+                                        f"machine is dead, remove {self._staging}")
+            recover_folder(self._target)
+            require_own_buffer(self._target)  # another one may have been at work, or may have been interrupted
+            remove_unfinished(zip_of(self._target))
+            self._root = zarr.open_group(self._partial, mode="a", zarr_format=2)
+            self._data = self._root.create_group("data")
+            self._root.attrs[ATTRIBUTE] = self._meta
+            self._lock = lock.pop_all()
         return self
 
     def append_episode(self, streams: Mapping[str, NDArray[Any]]) -> None:
@@ -218,7 +224,7 @@ class ReplayBufferWriter:
         rows = int(np.clip(CHUNK_BYTES // row_bytes, 1, 4096))
         return self._data.create_array(
             key, shape=(0, *values.shape[1:]), chunks=(rows, *values.shape[1:]), dtype=values.dtype,
-            compressors=compressor(), config={"write_empty_chunks": True},
+            compressors=compressor(), config=EVERY_CHUNK,
         )
 
 
@@ -231,7 +237,7 @@ def _members(group: zarr.Group) -> list[tuple[str, str]]:
 def zip_replay_buffer(path: str | Path) -> Path:
     """<name>.zarr -> <name>.zarr.zip beside it, uncompressed members (the chunks already are); returns its path."""
     path = Path(path)
-    target = _zip_of(path)
+    target = zip_of(path)
     with replace_file(target) as partial, zipfile.ZipFile(partial, "w", allowZip64=True) as archive:
         for file in sorted(path.rglob("*")):
             if file.is_file():
@@ -241,5 +247,6 @@ def zip_replay_buffer(path: str | Path) -> Path:
     return target
 
 
-def _zip_of(path: Path) -> Path:
+def zip_of(path: Path) -> Path:
+    """Where the zip of a replay buffer lies."""
     return path.with_name(f"{path.name}.zip")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ladle.episode import EpisodeFolder
 from ladle.episode_commit import label_folders
 from ladle.episode_files import PEOPLES_FILES
-from ladle.errors import LabelError
+from ladle.errors import EpisodeError, LabelError
 from ladle.task import TaskConfig
 
 log = logging.getLogger("ladle.extract")
@@ -63,6 +64,20 @@ def require_same_frames(folder: EpisodeFolder, number: int, task: TaskConfig,
         names = " and ".join(str(path.relative_to(folder.root)) for path in files)
         raise LabelError(f"episode {number} has labels of another recording's frames; to make it of this recording, "
                          f"move {names} out of {folder.root} and label it anew afterwards")
+
+
+def bring_labels_to_ticks(root: Path, task: TaskConfig) -> None:
+    """`interpolate_labels` of a folder in which every episode is to be labelled, and say what was done.
+
+    Raises:
+        EpisodeError: there is no episode.
+        LabelError: after all others were written, naming the episodes whose labels are missing or do not fit.
+    """
+    folder = EpisodeFolder(root)
+    if not folder.numbers():
+        raise EpisodeError(f"no episodes in {root}; extract recordings first with --path-load")
+    done = interpolate_labels(folder, task, required=True)
+    log.info("labels of %d episodes brought to the ticks in %s", len(done), root)
 
 
 def interpolate_labels(folder: EpisodeFolder, task: TaskConfig, *, required: bool) -> list[int]:

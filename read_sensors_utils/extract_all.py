@@ -22,16 +22,19 @@ from ladle.episode import EpisodeFolder
 from ladle.errors import BagError, EpisodeError, LadleError
 from ladle.script import one_line, set_up_logging
 from ladle.task import TaskConfig
+from ladle.unfinished import require_no_other_program
 from read_sensors_utils.annotations import interpolate_labels
 from read_sensors_utils.cluster import results_on_ray
 from read_sensors_utils.extract import extract_bag, require_extractable
 from read_sensors_utils.find_bags import BagSource, find_bags
 from read_sensors_utils.made_before import correct_masses, require_same_origin
+from read_sensors_utils.masses import FILE as MASSES_FILE
 from read_sensors_utils.masses import mass_of, read_masses
 
 log = logging.getLogger("ladle.extract")
 
 DEFAULT_WORKERS = os.cpu_count() or 1
+NO_PATH_LOAD = "--path-load is missing; it names the folder of recordings"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy gives no number when a write falls short
 
 
@@ -91,7 +94,8 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
         on_done: called with (done, total) after each recording.
 
     Raises:
-        EpisodeError: a complete episode is of another recording or for another task; nothing was done.
+        EpisodeError: a complete episode is of another recording or for another task, or another program's data lie
+            where an episode would go; nothing was done.
         LadleError: a recording could not be extracted; all others were.
     """
     require_extractable(task)
@@ -101,6 +105,7 @@ def extract_all(path_load: Path, path_save: Path, task: TaskConfig, *, override:
     folder = EpisodeFolder(path_save)
     masses_g = _masses_g(sources, task, path_load)
     folder.recover()
+    require_no_other_program(path_save, (source.number for source in sources))
     complete = set[int]() if override else {source.number for source in sources} & set(folder.numbers())
     require_same_origin({source.number: source for source in sources if source.number in complete}, folder, task)
     corrected_g = correct_masses(folder, {number: masses_g[number] for number in complete})
@@ -150,6 +155,10 @@ def _masses_g(sources: list[BagSource], task: TaskConfig, path_load: Path) -> di
     if not task.mass:
         return {source.number: None for source in sources}
     known = read_masses(path_load)
+    without = sorted(set(known) - {source.number for source in sources})
+    if without and (path_load / MASSES_FILE).is_file():  # beside a single recording it has rows for all others
+        log.warning("%s has a row for %s, and there is no such recording in %s", MASSES_FILE,
+                    ", ".join(map(str, without)), path_load)
     return {source.number: mass_of(known, source.number, path_load) for source in sources}
 
 

@@ -7,25 +7,27 @@ row in data.csv and with its episode.
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from ladle.errors import BagError
+from read_sensors_utils.bag_names import (
+    OF_A_RECORDING,
+    PACKED_SUFFIX,
+    ROS1_SUFFIXES,
+    STORAGE_SUFFIXES,
+    stem_of,
+    trailing_number,
+)
+from read_sensors_utils.splits import are_splits
 
 log = logging.getLogger("ladle.bags")
 
 METADATA = "metadata.yaml"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the second where PyYAML was built without libyaml
-PACKED_SUFFIX = ".zstd"
-ROS1_SUFFIXES = (".bag", ".bag.active")  # the second where the recorder was killed
-STORAGE_SUFFIXES = (".db3", ".mcap", ".mcap.zstd", ".db3.zstd")
-TIME_IN_NAME = re.compile(r"\d{4}_\d{2}_\d{2}-\d{2}_\d{2}_\d{2}")
-SUFFIXES = re.compile(r"(\.(bag|active|db3|mcap|zstd))+$")
-SPLIT_AT_END = re.compile(r"(?<=\d)_\d+$")
-NUMBER_AT_END = re.compile(r"(?:^|[_\-. ])(\d+)$")
+NAMED = 5
 LAYOUTS = "0/rosbag_0.bag, rosbag_00/rosbag_00_0.db3 or rosbag_0/*.mcap"
 
 
@@ -52,57 +54,93 @@ class BagSource:
 def find_bags(folder: Path) -> list[BagSource]:
     """Recordings in a folder in the order of their numbers, or the one recording that the path itself is.
 
+    What looks like a recording and is not read is named in the log.
+
     Raises:
-        BagError: nothing there, a recording without a number, or two with the same number.
+        BagError: nothing there, a recording without a number, two with the same number, or several where one was
+            expected.
     """
     if not folder.exists():
         raise BagError(f"no folder {folder}; --path-load names the folder that holds the recordings")
-    itself = _bag_at(folder)
-    if itself is not None:
-        path, files = itself
-        return [BagSource(_number_of(path, folder, default=0), path, files)]
     if not folder.is_dir():
-        raise BagError(f"{folder} is not a recording; expected a .bag, .db3 or .mcap file, or a folder of recordings")
-    sources: dict[int, BagSource] = {}
-    for entry in sorted(folder.iterdir()):
-        for source in _sources_of(entry):
-            if source.number in sources:
-                raise BagError(f"{source.path} and {sources[source.number].path} both have the number {source.number}; "
-                               "rename one of them")
-            sources[source.number] = source
+        if not folder.name.endswith((*ROS1_SUFFIXES, *STORAGE_SUFFIXES)):
+            raise BagError(f"{folder} is not a recording; expected a .bag, .db3 or .mcap file, or a folder of "
+                           "recordings")
+        return [BagSource(_number_of(folder, folder, (folder,), default=0), folder, (folder,))]
+    sources = _sources_in(folder)
+    _name_what_is_left(folder, sources)
     if not sources:
         raise BagError(f"no recordings in {folder}; expected folders such as {LAYOUTS}")
-    return [sources[number] for number in sorted(sources)]
+    numbered: dict[int, BagSource] = {}
+    for source in sources:
+        if source.number in numbered:
+            raise BagError(f"{source.path} and {numbered[source.number].path} both have the number {source.number}; "
+                           "rename one of them, or put the parts of one recording into a folder of their own")
+        numbered[source.number] = source
+    return [numbered[number] for number in sorted(numbered)]
 
 
-def _sources_of(entry: Path) -> list[BagSource]:
-    if entry.is_file():
-        return [BagSource(_number_of(entry, entry), entry, (entry,))] if entry.name.endswith(ROS1_SUFFIXES) else []
-    found = _bag_at(entry)
-    if found is None:
-        nested = [bag for bag in map(_bag_at, sorted(entry.iterdir())) if bag is not None] if entry.is_dir() else []
-        if not nested:
-            return []
-        if len(nested) > 1:
-            raise BagError(f"{entry} holds {len(nested)} recordings; expected one recording a folder: {LAYOUTS}")
-        found = nested[0]
-    path, files = found
-    return [BagSource(_number_of(path, entry), path, files)]
+def _sources_in(folder: Path) -> list[BagSource]:
+    here = _recordings_in(folder)
+    entries = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
+    below = [source for entry in entries for source in _source_of(entry)]
+    if len(here) == 1 and not below and (here[0].path == folder or trailing_number(folder) is not None):
+        return [here[0].numbered(folder, default=0)]
+    if below or len(here) > 1:
+        here = [found for found in here if found.files]  # a metadata.yaml of the whole is no recording
+    if below:
+        loose = [file.name for found in here for file in found.files if file.name.endswith(STORAGE_SUFFIXES)]
+        if loose:
+            raise BagError(f"{folder} holds {loose[0]} beside folders with recordings ({below[0].path.name}, ...); "
+                           f"move it into a folder of its own, or away: {LAYOUTS}")
+    return [found.numbered(found.path) for found in here] + below
 
 
-def _bag_at(path: Path) -> tuple[Path, tuple[Path, ...]] | None:
-    """The recording that this file or folder is, with its storage files; None if it is not one."""
-    if path.is_file():
-        return (path, (path,)) if path.name.endswith((*ROS1_SUFFIXES, *STORAGE_SUFFIXES)) else None
-    if not path.is_dir():
-        return None
-    files = sorted(file for file in path.iterdir() if file.is_file())
+def _source_of(entry: Path) -> list[BagSource]:
+    """The one recording of a numbered folder, or of the one folder in it; none where there is none."""
+    found = _recordings_in(entry)
+    for nested in sorted(entry.iterdir()):
+        found += _recordings_in(nested) if nested.is_dir() else []
+    found = [one for one in found if one.files or one.path != entry] if len(found) > 1 else found
+    if len(found) > 1:
+        raise BagError(f"{entry} holds {len(found)} recordings ({', '.join(one.path.name for one in found[:NAMED])}"
+                       f"{', ...' if len(found) > NAMED else ''}); expected one recording a folder: {LAYOUTS}")
+    return [one.numbered(entry) for one in found]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A recording that has no number yet."""
+
+    path: Path
+    files: tuple[Path, ...]
+
+    def numbered(self, entry: Path, default: int | None = None) -> BagSource:
+        return BagSource(_number_of(self.path, entry, self.files, default), self.path, self.files)
+
+
+def _recordings_in(folder: Path) -> list[_Found]:
+    """The recordings whose files lie in this very folder: all storage files, or one each, and each .bag file."""
+    files = sorted(file for file in folder.iterdir() if file.is_file())
     storage = _without_copies([file for file in files if file.name.endswith(STORAGE_SUFFIXES)])
-    if storage or (path / METADATA).is_file():
-        return path, storage
-    ros1 = [file for file in files if file.name.endswith(ROS1_SUFFIXES)]
-    # README's layout is 0/rosbag_0.bag; a folder that is not numbered may hold a set of .bag files instead.
-    return (ros1[0], (ros1[0],)) if len(ros1) == 1 and _trailing_number(path) is not None else None
+    single = [file for file in files if file.name.endswith(ROS1_SUFFIXES)]
+    if (folder / METADATA).is_file() or len(storage) == 1 or (storage and are_splits(folder, storage)):
+        return [_Found(folder, storage), *(_Found(file, (file,)) for file in single)]
+    return [_Found(file, (file,)) for file in (*storage, *single)]
+
+
+def _name_what_is_left(folder: Path, sources: list[BagSource]) -> None:
+    """Say which entries look like recordings and are not read."""
+    read = {file for source in sources for file in source.files}
+    for entry in sorted(folder.iterdir()):
+        is_read = any(source.path.is_relative_to(entry) for source in sources)
+        if entry.is_dir() and trailing_number(entry) is not None and not is_read:
+            log.warning("%s is left out: no recording lies in it or in a folder of it", entry)
+    for file in sorted(folder.rglob("*")):
+        if OF_A_RECORDING.search(file.name) and file.is_file() and not {file, file.with_suffix("")} & read:
+            known = file.name.endswith((*ROS1_SUFFIXES, *STORAGE_SUFFIXES))
+            why = f"it lies too deep, expected {LAYOUTS}" if known else "unpack it, expected .bag, .db3, .mcap or .zstd"
+            log.warning("%s is left out: %s", file, why)
 
 
 def _without_copies(files: list[Path]) -> tuple[Path, ...]:
@@ -125,26 +163,19 @@ def missing_files(source: BagSource) -> list[str]:
     return missing if len(there) < len(listed) else []
 
 
-def _number_of(path: Path, entry: Path, default: int | None = None) -> int:
-    """The recording's number, from its own name and that of the numbered folder around it, which must agree."""
-    found = {number for number in (_trailing_number(path), _trailing_number(entry)) if number is not None}
+def _number_of(path: Path, entry: Path, files: tuple[Path, ...], default: int | None = None) -> int:
+    """The recording's number, from its own name and that of the numbered folder around it, which must agree.
+
+    Where neither has one, a single file in the folder tells it, unless its number counts the folder's splits.
+    """
+    found = {number for number in (trailing_number(path), trailing_number(entry)) if number is not None}
     if len(found) > 1:
         raise BagError(f"{path} and the folder {entry.name} bear different numbers; rename one of them")
+    if not found and len(files) == 1 and stem_of(files[0]).rpartition("_")[0] != path.name:
+        found = {number for number in (trailing_number(files[0]),) if number is not None}
     if found:
         return found.pop()
     if default is not None:
         return default
     raise BagError(f"recording {path} has no number of its own; rename it to rosbag_<N>, "
                    "where N is its index in data.csv")
-
-
-def _trailing_number(path: Path) -> int | None:
-    """rosbag_07 -> 7, rosbag_07_0.db3 -> 7 (the last number counts the splits); None for names made of a time."""
-    stem = SUFFIXES.sub("", path.name)
-    if TIME_IN_NAME.search(stem):
-        return None
-    if path.name.endswith(STORAGE_SUFFIXES):
-        split = SPLIT_AT_END.search(stem)
-        stem = stem[: split.start()] if split else stem
-    match = NUMBER_AT_END.search(stem)
-    return int(match.group(1)) if match else None

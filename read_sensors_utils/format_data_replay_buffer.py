@@ -9,17 +9,13 @@ The second line only brings labels to the ticks, after annotator/annotator_parso
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
-from ladle.episode import EpisodeFolder
-from ladle.errors import ConfigError, EpisodeError
+from ladle.errors import ConfigError
 from ladle.script import run_script
 from ladle.task import load_task
-from read_sensors_utils.annotations import interpolate_labels
-from read_sensors_utils.extract_all import DEFAULT_WORKERS, extract_and_tell
-
-log = logging.getLogger("ladle.extract")
+from read_sensors_utils.annotations import bring_labels_to_ticks
+from read_sensors_utils.extract_all import DEFAULT_WORKERS, NO_PATH_LOAD, extract_and_tell
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,14 +24,10 @@ def main(arguments: list[str] | None = None) -> None:
     task = load_task(options.task)
     path_save = Path(options.path_save).expanduser()
     if options.annotations:
-        folder = EpisodeFolder(path_save)
-        if not folder.numbers():
-            raise EpisodeError(f"no episodes in {path_save}; extract recordings first with --path-load")
-        done = interpolate_labels(folder, task, required=True)
-        log.info("labels of %d episodes brought to the ticks in %s", len(done), path_save)
+        bring_labels_to_ticks(path_save, task)
         return
     if options.path_load is None:
-        raise ConfigError("--path-load is missing; it names the folder of recordings")
+        raise ConfigError(NO_PATH_LOAD)
     if options.workers < 1:
         raise ConfigError(f"--workers {options.workers} cannot work; expected 1 or more")
     extract_and_tell(Path(options.path_load).expanduser(), path_save, task, override=options.override,

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from ladle.errors import BagError
 from ladle.script import one_line
+from read_sensors_utils.bag_names import STORAGE_SUFFIXES, stem_of
 from read_sensors_utils.bags import Bag
 from read_sensors_utils.decode import header_ns
-from read_sensors_utils.find_bags import STORAGE_SUFFIXES, SUFFIXES, BagSource
+from read_sensors_utils.find_bags import BagSource
 from read_sensors_utils.stream_health import StreamHealth, measure
 
 # sec and nanosec follow 4 bytes: the encapsulation in ROS 2, the sequence number in ROS 1.
@@ -120,7 +121,7 @@ def recordings_below(folder: Path, depth: int = MAX_DEPTH) -> list[BagSource]:
 
 
 def _are_splits(storage: Sequence[Path]) -> bool:
-    parts = [SUFFIXES.sub("", file.name).rpartition("_") for file in storage]
+    parts = [stem_of(file).rpartition("_") for file in storage]
     numbers = sorted(int(number) for _, _, number in parts if number.isdigit())
     return len({name for name, _, _ in parts}) == 1 and numbers == list(range(len(storage)))
 

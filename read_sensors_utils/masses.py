@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ladle.errors import BagError
-from read_sensors_utils.find_bags import STORAGE_SUFFIXES
+from read_sensors_utils.bag_names import STORAGE_SUFFIXES
 
 FILE = "data.csv"
 

@@ -34,7 +34,7 @@ def find_topics(bag: Bag, task: TaskConfig) -> Topics:
         BagError: one is not there; the message lists what is.
     """
     assert task.joints is not None
-    joints = _joint_topic(bag, task.joints.sources)
+    joints = joint_topic(bag, task.joints.sources)
     cameras: dict[str, str] = {}
     for key, camera in task.extracted_cameras.items():
         names = [camera.topic, *(camera.topic + twin for twin in COMPRESSED_TWINS[camera.kind])]
@@ -57,8 +57,12 @@ def _warn_if_too_near(name: str, topic: str, sample: Any, camera: CameraConfig) 
                     camera.near_m)
 
 
-def _joint_topic(bag: Bag, sources: tuple[str, ...]) -> str:
-    """The first of the topics that holds joint positions; one that cannot be decoded gives way to the next."""
+def joint_topic(bag: Bag, sources: tuple[str, ...]) -> str:
+    """The first of the topics that holds joint positions; one that cannot be decoded gives way to the next.
+
+    Raises:
+        BagError: none is there, or none tells joints.
+    """
     present = [topic for topic in sources if bag.has(topic)]
     if not present:
         raise BagError(f"{bag.source.name}: no joint topic {' or '.join(sources)}; it has {bag.topic_list()}")

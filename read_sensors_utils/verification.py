@@ -18,11 +18,13 @@ from ladle.episode_files import CHECKSUMS_FILE, LABELS_FILE, PARTIAL, PARTIAL_LA
 from ladle.errors import EpisodeError, LabelError, LadleError
 from ladle.script import one_line
 from ladle.task import TaskConfig, task_from_text
+from ladle.unfinished import holds_data, of_another_program
 from read_sensors_utils.annotations import labels_at_ticks
 from read_sensors_utils.array_checks import decoding_faults, mass_faults, motion_faults, stamp_faults
 from read_sensors_utils.video_checks import video_faults
 
 EXTRACT_AGAIN = "extract it again: ladle repair with --bags and the folder of its recording"
+OTHER_PROGRAM = "it is left as it is; ladle convert reads it with --quaternion-order wxyz or xyzw"
 REPAIR = "run ladle repair"
 AT_TICKS = "run read_sensors_utils/format_data_replay_buffer.py --annotations"
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -59,7 +61,7 @@ def verify_folder(root: Path) -> Verdict:
     numbers = folder.numbers()
     verdict = Verdict(episodes=len(numbers))
     for number, reason in folder.incomplete().items():
-        verdict.faults.append(Fault(f"episode {number}", f"is half-made: {reason}", REPAIR))
+        verdict.faults.append(unfinished_fault(root, number, reason))
     left_over = {n for prefix in (PARTIAL, READY, REPLACED) for n in numbered(root, prefix)}
     for number in sorted(left_over & set(numbers)):
         verdict.faults.append(Fault(f"episode {number}", "an interrupted replacement lies beside it", REPAIR))
@@ -71,6 +73,14 @@ def verify_folder(root: Path) -> Verdict:
     if not numbers and not verdict.faults:
         raise EpisodeError(f"no episodes in {root}; make them with read_sensors_utils/format_data_replay_buffer.py")
     return verdict
+
+
+def unfinished_fault(root: Path, number: int, reason: str) -> Fault:
+    """Of what is no episode: `ladle repair` is advised only where it mends."""
+    where = f"episode {number}"
+    if of_another_program(root, number):
+        return Fault(where, reason, OTHER_PROGRAM)
+    return Fault(where, f"is half-made: {reason}", EXTRACT_AGAIN if holds_data(root, number) else REPAIR)
 
 
 def episode_faults(folder: EpisodeFolder, number: int) -> list[Fault]:

@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ladle.episode import Episode, EpisodeFolder
-from ladle.errors import EpisodeError, LabelError
+from ladle.errors import EpisodeError, LabelError, ReplayBufferError
 from ladle.images import depth_view
-from ladle.replay_buffer import ReplayBufferWriter, zip_replay_buffer
+from ladle.replaceable import require_own_buffer, require_own_zip
+from ladle.replay_buffer import ReplayBufferWriter, zip_of, zip_replay_buffer
 from ladle.script import run_script
 from ladle.task import TaskConfig, load_task, task_from_text, task_text
+from ladle.unfinished import of_another_program
 
 log = logging.getLogger("ladle.conversion")
 
+NAMED = 20
 BUFFER_NAME = "replay_buffer.zarr"
 Fault = EpisodeError | LabelError
 
@@ -35,15 +38,18 @@ def convert_episodes(
 
     Args:
         dataset_path: folder with actions/, frames/ and stamps/.
-        output: the .zarr to write; dataset_path/replay_buffer.zarr by default. An older one is replaced at the end.
+        output: the .zarr to write; dataset_path/replay_buffer.zarr by default. An older one that Ladle wrote is
+            replaced at the end.
         make_zip: also write <output>.zip.
         skip_incomplete: leave out episodes that are half-made or unlabelled, instead of refusing.
         task: what the buffer shall hold; by default what the episodes were extracted for.
 
     Raises:
         EpisodeError, LabelError: no episodes, or some that cannot be used and are not to be skipped; each is named.
+        ReplayBufferError: something else lies where the buffer or its zip would go.
     """
     path = Path(output) if output is not None else Path(dataset_path) / BUFFER_NAME
+    require_place(path, Path(dataset_path), make_zip=make_zip)
     task, usable = usable_episodes(dataset_path, skip_incomplete=skip_incomplete, task=task)
     with ReplayBufferWriter(path, buffer_meta(task, usable)) as writer:
         for episode in usable:
@@ -52,6 +58,16 @@ def convert_episodes(
     if make_zip:
         log.info("and in %s", zip_replay_buffer(path))
     return path
+
+
+def require_place(path: Path, episodes: Path, *, make_zip: bool) -> None:
+    """Raises ReplayBufferError when the buffer would take the place of anything but an older one of Ladle's."""
+    if episodes.resolve().is_relative_to(path.resolve()):
+        raise ReplayBufferError(f"the episodes {episodes} lie at or below {path} and would go with it; choose another "
+                                "--output, as in replay_buffer.zarr")
+    require_own_buffer(path)
+    if make_zip:
+        require_own_zip(zip_of(path))
 
 
 def usable_episodes(
@@ -68,6 +84,10 @@ def usable_episodes(
     if not loaded and not faults:
         raise EpisodeError(f"no episodes in {folder.root}; "
                            "make them with read_sensors_utils/format_data_replay_buffer.py")
+    if others := [str(number) for number in faults if of_another_program(folder.root, number) and not loaded]:
+        raise EpisodeError(f"{folder.root} holds episodes of another program ({', '.join(others[:NAMED])}"
+                           f"{', ...' if len(others) > NAMED else ''}), whose quaternions may be of either order; say "
+                           "which: ladle convert with --quaternion-order wxyz or xyzw")
     if not loaded:
         raise _refusal(folder.root, faults, skippable=False)
     task = task or recorded_task(list(loaded.values()))

@@ -41,6 +41,14 @@ def test_an_unknown_task_is_one_clear_line(tmp_path: Path) -> None:
     assert "scoop" in line
 
 
+def test_labels_of_a_wrong_folder_are_one_clear_line(tmp_path: Path) -> None:
+    """Without a recording, which labels do not need; without labels to bring to the ticks there is need of one."""
+    line = one_error_line(ladle("extract", "--path-save", "typo", "--annotations", cwd=tmp_path))
+    assert "no episodes in typo" in line
+    assert "--path-load" in one_error_line(ladle("extract", "--path-save", "typo", cwd=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_without_episodes_is_one_clear_line(tmp_path: Path) -> None:
     """Conversion says how to make some, and leaves no replay buffer."""
     (tmp_path / "episodes").mkdir()

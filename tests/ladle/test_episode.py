@@ -20,6 +20,8 @@ import pytest
 from ladle import episode_commit
 from ladle.episode import EEF_FILE, LABELS_FILE, PARTIAL_LABELS_FILE, TARGET_FILE, EpisodeFolder
 from ladle.episode_checksums import damaged_files
+from ladle.episode_commit import edited_actions
+from ladle.episode_files import CHECKSUMS_FILE
 from ladle.errors import EpisodeError
 from ladle.owner import Owner
 
@@ -155,6 +157,82 @@ def test_a_death_at_any_step_of_replacing_loses_neither_episode_nor_labels(
     assert not list(tmp_path.glob(".*"))
     write(folder, 0, steps=9, override=True)
     assert len(folder.load(0)) == 9
+
+
+@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("has_checksums", [True, False])
+def test_a_death_at_any_step_of_an_edit_costs_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, has_checksums: bool,
+) -> None:
+    """Also of an episode from before checksums were kept, which still has none: what changed since must not pass."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    if not has_checksums:
+        (folder.action_folder(0) / CHECKSUMS_FILE).unlink()
+    with monkeypatch.context() as patched:
+        die_at(patched, step)
+        with contextlib.suppress(KeyboardInterrupt), edited_actions(tmp_path, 0) as actions:
+            (actions / "mass.txt").write_text("0 9.5\n")
+    folder.recover()
+    assert folder.load(0).mass_g in (None, 9.5)
+    assert (folder.video_folder(0) / "1.mp4").read_bytes() == b"x"
+    assert list(damaged_files(tmp_path, 0)) == []
+    assert (folder.action_folder(0) / CHECKSUMS_FILE).exists() == has_checksums
+
+
+def test_labels_made_after_a_kill_outlive_the_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new episode waits in .ready-0 with older labels; a person labels the old one, which is still there."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / LABELS_FILE, np.array([0, 0, 0]))
+    with monkeypatch.context() as patched:
+        patched.setattr(episode_commit, "move_into_place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write(folder, 0, steps=7, override=True)
+    assert (tmp_path / ".ready-0").is_dir()
+    np.save(folder.action_folder(0) / LABELS_FILE, np.array([1, 1, 1]))
+    folder.recover()
+    assert len(folder.load(0)) == 7
+    assert np.load(folder.action_folder(0) / LABELS_FILE).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("has_checksums", [True, False])
+@pytest.mark.parametrize("by", ["extraction", "edit"])
+def test_what_people_put_beside_an_episode_goes_over_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, has_checksums: bool,
+) -> None:
+    """Notes in any of its folders, those of the time after a kill too; they may change without being damage."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    if not has_checksums:
+        (folder.action_folder(0) / CHECKSUMS_FILE).unlink()
+    notes = [folder.action_folder(0) / "notes.txt", folder.video_folder(0) / "seen/notes.txt"]
+    for round_ in range(3):
+        for path in notes:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"spilt {round_}")
+        with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+            if round_ == 1:
+                patched.setattr(episode_commit, "move_into_place", killed)
+            if by == "extraction":
+                write(folder, 0, override=True)
+            else:
+                with edited_actions(tmp_path, 0) as actions:
+                    (actions / "mass.txt").write_text(f"0 {round_}\n")
+        if round_ == 1:
+            notes[0].write_text("wiped up")
+            folder.recover()
+            assert notes[0].read_text() == "wiped up"
+        else:
+            assert notes[0].read_text() == f"spilt {round_}"
+        assert notes[1].read_text() == f"spilt {round_}"
+        assert list(damaged_files(tmp_path, 0)) == []
+        assert len(folder.load(0)) == 5
+
+
+def killed(*_: Any) -> None:
+    """Instead of what comes next."""
+    raise KeyboardInterrupt
 
 
 def die_at(patched: pytest.MonkeyPatch, step: int) -> None:

@@ -59,6 +59,36 @@ def test_a_failure_leaves_the_old_buffer_and_nothing_half_written(tmp_path: Path
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
+@pytest.mark.parametrize(("names", "said"), [
+    (("lab/episodes/actions/0/mass.txt", "lab/bags/x.mcap"), "holds bags, episodes, which belong to no replay buffer"),
+    (("lab/.zgroup", "lab/data/notes.txt"), "was not made by Ladle"),
+    (("lab/.zgroup", "lab/.zattrs", "lab/.old/x"), "holds .old"),
+    (("lab",), "is a file"),
+])
+def test_only_a_buffer_of_ladles_is_replaced(tmp_path: Path, names: tuple[str, ...], said: str) -> None:
+    """People's folders, files and other programs' buffers stay as they are, and so does what was set aside of them."""
+    for name in (*names, ".old-lab/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ReplayBufferError, match=said):
+        write(tmp_path / "lab")
+    (tmp_path / "link").symlink_to(tmp_path / "lab")
+    with pytest.raises(ReplayBufferError, match=said):
+        write(tmp_path / "link")
+    (tmp_path / "link").unlink()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_what_was_set_aside_is_not_replaced_either_unless_it_is_ladles(tmp_path: Path) -> None:
+    """It takes its place again first; then it is there, and no staging folder is."""
+    (tmp_path / ".old-lab").mkdir()
+    (tmp_path / ".old-lab/x").write_text("x")
+    with pytest.raises(ReplayBufferError, match="holds x"):
+        write(tmp_path / "lab")
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["lab", "lab/x"]
+
+
 def test_streams_of_different_lengths_are_refused(tmp_path: Path) -> None:
     """Arrays that do not share one clock never reach the disk."""
     with pytest.raises(ReplayBufferError, match="'eef': 2"), ReplayBufferWriter(tmp_path / "a.zarr", {}) as writer:

@@ -65,6 +65,17 @@ def test_a_missing_mass_is_found_before_any_work(recordings, tmp_path, small_tas
     assert not (tmp_path / "out").exists()
 
 
+def test_a_row_without_a_recording_is_named(recordings, tmp_path, small_task, caplog):
+    """A recording that was not copied is missed at once; one that is asked for alone has no use for the others."""
+    folder = recordings([0])
+    (folder / "data.csv").write_text("index,mass\n0,1\n2,1\n5,1\n")
+    extract_all(folder, tmp_path / "out", small_task, workers=1)
+    assert f"data.csv has a row for 2, 5, and there is no such recording in {folder}" in caplog.messages
+    caplog.clear()
+    extract_all(folder / "rosbag_0", tmp_path / "out", small_task, workers=1)
+    assert not [message for message in caplog.messages if "data.csv" in message]
+
+
 def test_a_second_run_does_only_what_is_missing(recordings, tmp_path, small_task):
     """Complete episodes are untouched; another task's are refused; --override makes them again."""
     folder = recordings([0])

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladle.episode import LABELS_FILE, EpisodeFolder
+from ladle.episode import DESCRIPTION_FILE, LABELS_FILE, EpisodeFolder
+from ladle.episode_files import CHECKSUMS_FILE
 from ladle.errors import BagError, EpisodeError
 from read_sensors_utils import made_before
 from read_sensors_utils.extract_all import extract_all, extract_and_tell
+from read_sensors_utils.made_before import correct_masses
 from read_sensors_utils.verification import verify_folder
 
 
@@ -60,6 +62,23 @@ def test_a_corrected_mass_reaches_its_episode_alone(place: Path, small_task, cap
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not list((place / "out").glob(".*"))
     assert not extract_all(place / "bags", place / "out", small_task, workers=1).corrected_g
+
+
+@pytest.mark.parametrize("by_whom", ["an older version", "nobody: they were lost"])
+def test_a_corrected_mass_costs_nothing_where_there_are_no_checksums(place: Path, small_task, by_whom: str) -> None:
+    """Videos, frames and stamps stay where they are, and what verify says about the checksums is the same as before."""
+    folder = EpisodeFolder(place / "out")
+    (folder.action_folder(1) / CHECKSUMS_FILE).unlink()
+    if by_whom == "an older version":
+        path = folder.action_folder(1) / DESCRIPTION_FILE
+        path.write_text(path.read_text().replace('"checksums"', '"unknown"'))
+    before = verify_folder(place / "out")
+    files = {path for path in (place / "out").rglob("*") if path.is_file()}
+    assert correct_masses(folder, {1: 9.5}) == {1: (2.0, 9.5)}
+    assert {path for path in (place / "out").rglob("*") if path.is_file()} == files
+    assert folder.load(1).mass_g == 9.5
+    after = verify_folder(place / "out")
+    assert (after.faults, after.notes) == (before.faults, before.notes)
 
 
 def test_a_replaced_recording_is_refused_by_number(place: Path, small_task) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ladle.episode import LABELS_FILE, PARTIAL_LABELS_FILE, EpisodeFolder
+from ladle.episode import (
+    EEF_FILE,
+    LABELS_FILE,
+    MASS_FILE,
+    PARTIAL_LABELS_FILE,
+    TARGET_FILE,
+    TICK_LABELS_FILE,
+    EpisodeFolder,
+)
 from ladle.errors import EpisodeError
 from read_sensors_utils.extract_all import extract_all
 from read_sensors_utils.repairing import repair_folder
@@ -60,7 +68,6 @@ def test_what_kills_leave_is_cleared_away(root: Path) -> None:
                  ".partial-replay_buffer.zarr/data", ".old-replay_buffer.zarr"):
         (root / left).mkdir(parents=True)
     (root / "stamps/9.npz").write_bytes(b"x")
-    (root / "actions/5/mass.txt").write_text("x")
     (root / ".partial-replay_buffer.zarr.zip").write_bytes(b"x")
     (root / f"actions/0/.partial-{LABELS_FILE}").write_bytes(b"x")
     dry = repair_folder(root, dry_run=True)
@@ -108,13 +115,13 @@ def test_the_recordings_bring_back_what_is_missing_or_damaged(root: Path, made: 
     before = snapshot(root)
     (root / "videos/0/1.mp4").write_bytes(b"damaged")
     (root / "actions/1/episode.json").unlink()
-    assert [fault.where for fault in repair_folder(root, dry_run=True).left] == ["episode 0"]
-    assert len(repair_folder(root, bags=made / "bags", dry_run=True).done) >= 2
+    assert [fault.where for fault in repair_folder(root, dry_run=True).left] == ["episode 0", "episode 1"]
+    assert len(repair_folder(root, bags=made / "bags", dry_run=True).done) == 2
     untouched_ns = (root / "actions/3/episode.json").stat().st_mtime_ns
     repairs = repair_folder(root, bags=made / "bags")
     assert repairs.left == []
     assert "episode 0: extracted again from rosbag_0" in repairs.done
-    assert "episode 1: extracted from rosbag_1" in repairs.done
+    assert "episode 1: extracted again from rosbag_1" in repairs.done
     assert (root / "actions/3/episode.json").stat().st_mtime_ns == untouched_ns
     assert verify_folder(root).faults == []
     assert snapshot(root).keys() == before.keys()
@@ -186,3 +193,78 @@ def test_what_is_no_folder_of_episodes_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(EpisodeError, match="no folder of episodes"):
         repair_folder(tmp_path)
     assert (tmp_path / "videos/3").is_dir()
+
+
+def older_dataset(root: Path, number: int) -> None:
+    """What the users' own earlier programs wrote: the same folders, and no episode.json."""
+    for name in (EEF_FILE, TARGET_FILE, MASS_FILE, LABELS_FILE, TICK_LABELS_FILE):
+        (root / "actions" / str(number)).mkdir(parents=True, exist_ok=True)
+        (root / "actions" / str(number) / name).write_bytes(b"years ago")
+    for kind, suffix in (("videos", "mp4"), ("numpy", "npy")):
+        for camera in (0, 1):
+            (root / kind / str(number)).mkdir(parents=True, exist_ok=True)
+            (root / kind / str(number) / f"{camera}.{suffix}").write_bytes(b"years ago")
+
+
+def test_what_other_programs_made_is_left_and_named(root: Path, made: Path, small_task, tmp_path: Path) -> None:
+    """Beside our episodes or alone, with recordings of its number or without: neither repair nor extract does harm."""
+    bags = shutil.copytree(made / "bags", tmp_path / "bags")
+    shutil.copytree(bags / "rosbag_0", bags / "rosbag_5")
+    (bags / "data.csv").write_text("index,mass\n0,1\n1,2\n3,4\n5,6\n")
+    for place in (root, tmp_path / "alone"):
+        older_dataset(place, 5)
+        (place / "videos/6").mkdir()  # the others of 6 were moved away by hand
+        (place / "videos/6/1.mp4").write_bytes(b"years ago")
+        (place / "actions/7").mkdir()
+        (place / "actions/7/mass.txt").write_text("0 1")
+        before = snapshot(place)
+        for options in ({}, {"bags": bags, "task": small_task}):
+            left = repair_folder(place, **options).left
+            assert [fault.where for fault in left] == ["episode 5", "episode 6", "episode 7"]
+            assert all("made by another program" in fault.what and "--quaternion-order" in fault.remedy
+                       for fault in left)
+            assert [fault for fault in verify_folder(place).faults if fault.where in {f.where for f in left}] == left
+            for name in before:
+                assert snapshot(place)[name] == before[name], name
+        for override in (False, True):
+            with pytest.raises(EpisodeError, match="data of another program under the number 5"):
+                extract_all(bags, place, small_task, override=override, workers=1)
+            with pytest.raises(EpisodeError, match="number 7"), EpisodeFolder(place).writer(7, override=override):
+                pass
+        assert {name: snapshot(place)[name] for name in before} == before
+
+
+def test_an_episode_that_lost_its_description_stays_until_its_recording_comes(root: Path) -> None:
+    """Its frames and poses may be all that there is; whoever has no recording keeps them."""
+    (root / "actions/1/episode.json").unlink()
+    before = snapshot(root)
+    fault, = repair_folder(root).left
+    assert (fault.where, fault.what) == ("episode 1", "is half-made: no actions/1/episode.json")
+    assert "--bags" in fault.remedy
+    assert fault in verify_folder(root).faults
+    assert snapshot(root) == before
+
+
+def test_a_damaged_episode_comes_back_from_its_own_recording_alone(root: Path, made: Path, tmp_path: Path) -> None:
+    """Another one that bears its number is named, and nothing of the episode changes."""
+    bags = shutil.copytree(made / "bags", tmp_path / "bags")
+    file, = (bags / "rosbag_3").glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    (root / "videos/3/1.mp4").write_bytes(b"damaged")
+    before = snapshot(root)
+    for dry_run in (True, False):
+        repairs = repair_folder(root, bags=bags, dry_run=dry_run)
+        assert repairs.done == []
+        fault, = repairs.left
+        assert "videos/3/1.mp4" in fault.what
+        assert "rosbag_3 is another recording than it was made of" in fault.what
+        assert "--override" in fault.remedy
+    assert snapshot(root) == before
+    assert repair_folder(root, bags=made / "bags").left == []
+
+
+def test_types_of_custom_packages_reach_the_extraction(root: Path, made: Path, tmp_path: Path) -> None:
+    """A folder of .msg files that is not there is what the extraction complains about."""
+    (root / "videos/3/1.mp4").write_bytes(b"damaged")
+    fault, = repair_folder(root, bags=made / "bags", definitions=[tmp_path / "nowhere"]).left
+    assert "nowhere" in fault.what

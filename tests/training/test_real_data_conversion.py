@@ -185,6 +185,35 @@ def test_an_old_buffer_survives_a_refusal(root: Path) -> None:
     assert ReplayBuffer.open(path).meta["episodes"] == [0, 2, 10]
 
 
+def test_nothing_but_an_older_buffer_is_replaced(root: Path, tmp_path: Path) -> None:
+    """An output that holds the episodes, or that another program wrote, is refused before anything is done."""
+    lab = tmp_path / "lab"
+    shutil.copytree(root, lab / "episodes")
+    (lab / "bags").mkdir()
+    (lab / "bags/x.mcap").write_bytes(b"recorded once")
+    theirs = lab / "theirs.zarr"
+    zarr.open_group(theirs, mode="w", zarr_format=2).create_group("data")
+    (lab / "free.zarr.zip").write_bytes(b"an archive")
+    before = {path: path.read_bytes() for path in lab.rglob("*") if path.is_file()}
+    for output, said in ((lab, "would go with it"), (lab / "episodes", "would go with it"), (theirs, "not made by"),
+                         (lab / "bags", "x.mcap"), (lab / "free.zarr", "not made by Ladle")):
+        done = subprocess.run([sys.executable, str(SCRIPT), "--dataset-path", str(lab / "episodes"), "--output",
+                               str(output), "--zip"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert said in done.stderr
+    assert {path: path.read_bytes() for path in lab.rglob("*") if path.is_file()} == before
+
+
+def test_an_older_buffer_and_its_zip_are_replaced(root: Path) -> None:
+    """By the second conversion of the same folder."""
+    convert_episodes(root, make_zip=True)
+    shutil.rmtree(root / "actions/10")
+    path = convert_episodes(root, make_zip=True, skip_incomplete=True)
+    for made in (path, path.with_name("replay_buffer.zarr.zip")):
+        assert ReplayBuffer.open(made).meta["episodes"] == [0, 2]
+
+
 def test_episodes_of_different_tasks_do_not_mix(root: Path) -> None:
     """Two tasks in one folder are named instead of being put into one buffer."""
     other = task_text(load_task("scoop")).replace("rate_hz: 10.0", "rate_hz: 20.0", 1)

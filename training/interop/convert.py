@@ -12,15 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ladle.errors import ReplayBufferError
+from ladle.replay_buffer import zip_replay_buffer
+from ladle.task import load_task
 from training.interop.episode_set import Column, EpisodeSet, Streams, meta_with
 from training.interop.kinds import Kind, kind_of, kind_to_write, require_replaceable
 from training.interop.lerobot_read import read_lerobot
 from training.interop.lerobot_write import write_lerobot
+from training.interop.older_folder import QuaternionOrder, read_older_folder
 from training.interop.robomimic_read import read_robomimic
 from training.interop.robomimic_write import write_robomimic
 from training.interop.staging import staged
 from training.interop.zarr_format import read_zarr, write_zarr, write_zarr_zip
-from training.real_data_conversion import buffer_meta, convert_episodes, streams_of, usable_episodes
+from training.real_data_conversion import (
+    BUFFER_NAME,
+    buffer_meta,
+    convert_episodes,
+    require_place,
+    streams_of,
+    usable_episodes,
+)
 
 log = logging.getLogger("ladle.conversion")
 
@@ -36,6 +46,8 @@ class Choices:
         filter_key: robomimic only: the demonstrations of this filter key.
         without_obs: robomimic only: accept raw simulator data, which has no observations.
         skip_incomplete: episode folder only: leave out half-made or unlabelled episodes.
+        quaternion_order: older episode folder only, without episode.json: how its poses are written.
+        task: of such a folder, which does not tell it.
     """
 
     override: bool = False
@@ -44,6 +56,8 @@ class Choices:
     filter_key: str | None = None
     without_obs: bool = False
     skip_incomplete: bool = False
+    quaternion_order: QuaternionOrder | None = None
+    task: str = "scoop"
 
 
 def convert(source: str | Path, target: str | Path, choices: Choices | None = None) -> Path:
@@ -98,7 +112,23 @@ def convert_as_asked(
     assert folder is not None
     if source is not None and source.exists() and kind_of(source) is not Kind.EPISODES:
         raise ReplayBufferError(f"say where {source} shall go: ladle convert {source} TARGET")
+    if choices.quaternion_order is not None:
+        return _convert_older(folder, output, choices, make_zip=make_zip)
     return convert_episodes(folder, output, make_zip=make_zip, skip_incomplete=choices.skip_incomplete)
+
+
+def _convert_older(folder: Path, output: Path | None, choices: Choices, *, make_zip: bool) -> Path:
+    """An older folder into a replay buffer; the folder's own, by the program that made it, is not replaced."""
+    path = output if output is not None else folder / BUFFER_NAME
+    require_place(path, folder, make_zip=make_zip)
+    episodes = open_episodes(folder, choices)
+    for what in episodes.not_carried:
+        log.warning("not carried over: %s", what)
+    write_zarr(path, episodes)
+    log.info("%d episodes, %d steps in %s", len(episodes.lengths), sum(episodes.lengths), path)
+    if make_zip:
+        log.info("and in %s", zip_replay_buffer(path))
+    return path
 
 
 def open_episodes(source: Path, choices: Choices) -> EpisodeSet:
@@ -108,7 +138,13 @@ def open_episodes(source: Path, choices: Choices) -> EpisodeSet:
         ReplayBufferError, EpisodeError, LabelError: it cannot be read.
     """
     kind = kind_of(source)
-    if kind is Kind.EPISODES:
+    if choices.quaternion_order is not None:
+        if kind is not Kind.EPISODES:
+            raise ReplayBufferError(f"{source} is of kind {kind.value}; --quaternion-order is for folders of episodes "
+                                    "without episode.json, leave it out")
+        episodes = read_older_folder(source, choices.quaternion_order, load_task(choices.task),
+                                     skip_incomplete=choices.skip_incomplete, warn=log.warning)
+    elif kind is Kind.EPISODES:
         episodes = _episode_folder(source, choices)
     elif kind is Kind.ROBOMIMIC:
         episodes = read_robomimic(source, filter_key=choices.filter_key, without_obs=choices.without_obs)

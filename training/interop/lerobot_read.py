@@ -173,7 +173,7 @@ def nested_sizes(values: Any, where: str) -> tuple[int, ...]:
     """Lengths of the lists within each step, from the outside in. Raises ReplayBufferError when they differ."""
     sizes: list[int] = []
     while is_list(values.type):
-        lengths = pc.unique(pc.list_value_length(values)).to_pylist()
+        lengths = cast(Any, pc).unique(cast(Any, pc).list_value_length(values)).to_pylist()
         if len(lengths) != 1 or lengths[0] is None:
             raise ReplayBufferError(f"{where}: the steps hold lists of the lengths {lengths[:4]}, expected one length; "
                                     "mend or remove the episode")
