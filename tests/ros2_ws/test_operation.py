@@ -23,7 +23,7 @@ from ladle_nodes.arm_conditions import message_type, of_franka
 
 pytestmark = pytest.mark.slow
 HELPER = Path(__file__).with_name("run_operator.py")
-SETTINGS = BringupSettings(policy="hold", home=False, time_limit_s=300.0, autostart=True)
+SETTINGS = BringupSettings(policy="hold", home=False, time_limit_s=300.0)
 PATIENCE_S = 60.0
 
 
