@@ -65,7 +65,7 @@ class Reactions:
         self._run.enter(state, str(trouble), now_s, trouble.alarm)
         if state is LoopState.HOLD:
             self._held_since_s, self._good_since_s = now_s, None
-            self._is_unheard = trouble.alarm in UNHEARD
+            self._is_unheard = self._may_be_unheard(trouble, now_s)
             self._questions.counts.holds += 1
         else:
             self._run.wish = Wish.NONE
@@ -109,9 +109,14 @@ class Reactions:
     def _note_again(self, trouble: Trouble, now_s: float) -> None:
         """The arm rests already."""
         self._good_since_s = None
-        self._is_unheard = self._is_unheard or trouble.alarm in UNHEARD
+        self._is_unheard = self._is_unheard or self._may_be_unheard(trouble, now_s)
         if trouble.alarm is not self._run.alarm or self._run.detail == self._over:
             self._run.enter(self._run.state, str(trouble), now_s, trouble.alarm)
+
+    def _may_be_unheard(self, trouble: Trouble, now_s: float) -> bool:
+        """Whether the arm may not hear what is sent; of several troubles only the first is told."""
+        arm = self._watchdogs.arm.trouble(now_s)
+        return trouble.alarm in UNHEARD or (arm is not None and arm.alarm in UNHEARD)
 
     def _is_over(self, now_s: float) -> bool:
         """Whether the cause of the hold has been over for long enough."""
