@@ -14,7 +14,6 @@ from ladle.kinematics import KinematicChain
 from ladle.task import TaskConfig
 from ladle_nodes.policies import SwayPolicy
 from real_world_deployment.loop_state import LoopState
-from real_world_deployment.safety.alarms import Alarm
 from simulation.reflex_model import ReflexModel
 
 Array = NDArray[np.float64]
@@ -92,7 +91,7 @@ def test_an_outage_of_everything_ends_without_a_step(network: Network, outage_s:
 
 @pytest.mark.parametrize("sensors", [("has_arm",), ("has_camera", "has_arm")], ids=["arm_unknown", "camera_stale"])
 def test_an_arm_that_was_not_heard_of_may_not_have_heard_either(network: Network, sensors: tuple[str, ...]) -> None:
-    """Its reports were missing, perhaps behind an alarm that is told first: the run goes on from the measured joints."""
+    """Its reports were missing, perhaps behind an alarm that is told first: it goes on from the measured joints."""
     network.run_until_fast(2.0)
     network.cut(0.2, *sensors)
     bench = network.bench
