@@ -143,14 +143,23 @@ def deactivated_and_activated(console: Console) -> None:
     assert "clear it" in console.wait_for("refusal", "start")
 
 
+def kill_policy_of(node: int) -> None:
+    """kill -9 of the node's only child, and wait until it has let go of its socket."""
+    children = [word for path in Path(f"/proc/{node}/task").glob("*/children") for word in path.read_text().split()]
+    for child in map(Path("/proc").joinpath, children):
+        assert "policy_process" in (child / "cmdline").read_text()
+        os.kill(int(child.name), signal.SIGKILL)
+        until_s = time.monotonic() + PATIENCE_S
+        while (child / "cmdline").exists() and (child / "cmdline").read_text():  # a zombie has none
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+
+
 def activated_without_a_policy(console: Console, node: int) -> None:
     """Activating fails, and nothing moves until the node has been configured anew; then a run begins by itself."""
     console.ask("deactivate")
     console.wait_for("answer", "deactivate")
-    for child in [int(word) for path in Path(f"/proc/{node}/task").glob("*/children")
-                  for word in path.read_text().split()]:
-        assert "policy_process" in Path(f"/proc/{child}/cmdline").read_text()
-        os.kill(child, signal.SIGKILL)
+    kill_policy_of(node)
     console.ask("activate")
     console.wait_for("refusal", "activate")
     console.ask("home")
