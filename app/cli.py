@@ -167,6 +167,8 @@ def up(
     robot: Annotated[RobotName, typer.Option(help="Simulated or real.")] = RobotName.SIM,
     driver_limits: Annotated[bool, typer.Option(help="Says that the robot's driver limits set-points.")] = False,
     speed: Annotated[float | None, typer.Option(help="Share of full speed; default 1, on a real robot 0.1.")] = None,
+    autostart: Annotated[bool | None, typer.Option(
+        help="Begin at once, or at `ladle control start`; default: at once, on a real robot not.")] = None,
     hold_topic: Annotated[str, typer.Option(help="Joy topic of a button that must be held for the arm to move.")] = "",
     hold_button: Annotated[int, typer.Option(help="Index of that button.")] = 0,
     chunking: Annotated[ChunkingName, typer.Option(
@@ -192,6 +194,7 @@ def up(
     bring_up(task=task, checkpoint=checkpoint, controller=controller.value, robot=robot.value,
              driver_limits=driver_limits, hold_topic=hold_topic, hold_button=hold_button, chunking=chunking.value,
              record="" if record is None else str(record.absolute()),
+             autostart={None: "", True: "true", False: "false"}[autostart],
              **({} if speed is None else {"speed": speed}), **guidance_parameters(wish))
 
 

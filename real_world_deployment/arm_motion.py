@@ -103,14 +103,17 @@ class ArmMotion:
         self._send(self._splicer.join(slow, self.plan, now_s), now_s)
 
     def rest(self, now_s: float) -> None:
-        """Brake, or let the plan in force end at rest where no shorter way is safe."""
+        """Brake; where no way to do so is safe nothing more is sent, and the arm rests where its controller has been
+        told to all along.
+        """
         self.refresh(now_s)
         if self.plan is None or self.is_at_rest(now_s):
             return
         try:
             self._send(self._splicer.stop(self.plan, now_s), now_s)
         except MotionError as error:
-            log.warning("no shorter stop than the plan's own tail: %s", error)
+            log.warning("no stop can be sent, so the arm comes to rest where the controller leaves its plan: %s", error)
+            self.let_go()
 
     def let_go(self) -> None:
         """Send nothing more: what the controller holds ends at rest."""

@@ -50,8 +50,8 @@ class WatchdogBounds:
         uncertain_below: a classifier that is less sure than this of its likeliest stage, so many uncertain_decisions
             in a row, holds the arm.
         command_success_rate: a moving arm that receives a smaller share of its commands is held.
-        brief_s: a stale sensor that is back so soon after the arm was held goes on at once: messages were lost.
-        settle_s: else it must have been good for so long.
+        brief_s: a camera that is back so soon after the arm was held goes on at once: frames were lost.
+        settle_s: else what was stale must have been good for so long.
     """
 
     tick_s: Positive = 0.01
@@ -75,7 +75,10 @@ class DeploymentConfig:
     """One run.
 
     Attributes:
-        real_robot: the arm is not simulated: the task must then limit its tip and its workspace.
+        real_robot: the arm is not simulated: the task must then limit its tip and its workspace, and nothing begins or
+            goes on by itself after somebody may have stepped up to it (start_patience_s, hold_patience_s).
+        start_patience_s: a real robot's start that had to wait for so long is withdrawn.
+        hold_patience_s: a real robot that was held for longer goes on only when an operator says so.
         speed: override in (0, 1]: the policy's time runs at this share of the clock's (`safety/speed.py`). Scripts and
             launch files take REAL_ROBOT_SPEED for a real robot unless told otherwise.
         start_within_m, start_within_rad: how far from the home pose a run without homing may begin.
@@ -114,6 +117,8 @@ class DeploymentConfig:
     """
 
     real_robot: bool = False
+    start_patience_s: Positive = 5.0
+    hold_patience_s: Positive = 2.0
     speed: Share = 1.0
     start_within_m: Positive = 0.15
     start_within_rad: Positive = 0.5

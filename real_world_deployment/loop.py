@@ -6,12 +6,11 @@ the controller already holds ends at rest, and `safety.alarms` has what the loop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ladle.errors import DeploymentError, LadleError, MotionError
+from ladle.errors import DeploymentError, MotionError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk, Policy, starts_of
 from ladle.task import TaskConfig
+from real_world_deployment.approach import Approach
 from real_world_deployment.arm_motion import ArmMotion, check_task
 from real_world_deployment.chunking import ChunkJoiner
 from real_world_deployment.config import DeploymentConfig
@@ -30,8 +29,6 @@ from real_world_deployment.safety.speed import check_chunking, check_memory
 from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.safety.watchdogs import Watchdogs
 from real_world_deployment.trajectory import JointTrajectory
-
-MAX_HOMINGS = 3  # of one run, where refreshes come too late again and again
 
 
 class DeploymentLoop:
@@ -59,8 +56,7 @@ class DeploymentLoop:
         self._motion = ArmMotion(task, chain, limits, config, controller)
         self.watchdogs = Watchdogs(config, self.observations, controller,
                                    {key: 1.0 / task.cameras[key].rate_hz for key in self.observations.camera_keys})
-        self._gate = StartGate(task, config, chain, limits, self.observations, controller, self.watchdogs,
-                               starts_of(policy))
+        gate = StartGate(task, config, chain, limits, self.observations, controller, self.watchdogs, starts_of(policy))
         self._joiner = ChunkJoiner(config.chunking, policy, task, config.latency_s,
                                    config.switch_lead_s + config.tracking_delay_s)
         self.questions = Questions(policy, SynchronousCaller(policy) if caller is None else caller, self.observations,
@@ -69,8 +65,10 @@ class DeploymentLoop:
         self.run = self.questions.run
         self._now_s = 0.0
         self._reactions = Reactions(self.run, self._motion, self.watchdogs, self.questions, self._judgement,
-                                    config.bounds, self.observations.newest_joints)
-        self._clear(0)
+                                    config, self.observations.newest_joints)
+        self._approach = Approach(self.run, self._motion, self.watchdogs, gate, self.questions, self._reactions, config,
+                                  self.observations.newest_joints)
+        self._clear(Wish.NONE, 0)
 
     @property
     def state(self) -> LoopState:
@@ -119,24 +117,17 @@ class DeploymentLoop:
         self._refuse_unless_over("starting another")
         if (gone := self.questions.gone()) is not None:
             raise DeploymentError(f"not started: {gone}")
-        self._clear(seed)
-        self.run.wish = Wish.RUN
+        self._clear(Wish.RUN, seed)
 
     def home(self) -> None:
         """Ask for the way home alone. Raises DeploymentError as `start` does."""
         self._refuse_unless_over("homing")
-        self._clear(self._seed)
-        self.run.wish = Wish.HOME
+        self._clear(Wish.HOME, self._approach.seed)
 
     def stop(self, now_s: float, reason: str, *, is_failure: bool = False) -> None:
         """Come to rest as fast as the limits allow and stay there; a fault stays a fault."""
         self._now_s = now_s
-        if self.state is LoopState.FAULT:
-            return
-        if self.state in MOVING:
-            self._motion.rest(now_s)
-        self.run.wish = Wish.NONE
-        self.run.enter(LoopState.STOPPED, reason, now_s, is_failure=is_failure)
+        self._reactions.stop(now_s, reason, is_failure=is_failure)
 
     def resume(self, now_s: float) -> None:
         """Go on from HOLD without waiting any longer, where its cause is over or is a judgement to be overruled.
@@ -144,15 +135,8 @@ class DeploymentLoop:
         Raises:
             DeploymentError: the arm is not held, or what it is held for is still there.
         """
-        if self.state is not LoopState.HOLD:
-            raise DeploymentError(f"only a run on HOLD can be resumed, this one is {self.state.value}; start it")
-        trouble = self._reactions.look(now_s)
-        if trouble is not None:
-            raise DeploymentError(f"not resumed: {trouble}")
-        if self.run.alarm is Alarm.POLICY_SILENT:
-            raise DeploymentError("not resumed: the policy has not answered yet")
-        self._judgement.reset()
-        self._reactions.go_on(now_s)
+        self._now_s = now_s
+        self._reactions.resume(now_s)
 
     def clear_fault(self, now_s: float) -> None:
         """Leave FAULT for IDLE; the next run homes from the measured joints.
@@ -165,8 +149,6 @@ class DeploymentLoop:
         blocked = self.watchdogs.arm.blocked()
         if blocked is not None:
             raise DeploymentError(f"the fault is not cleared: {blocked.reason}; recover the arm first")
-        if self.run.alarm is Alarm.CLOCK_JUMP:
-            self._motion.forget()  # its times are of another clock
         self.run.clear("the fault is cleared; start again", now_s)
 
     def forget(self) -> None:
@@ -178,10 +160,12 @@ class DeploymentLoop:
         """Do what is due at now_s, and keep the controller supplied: to be called every `refresh_s` or so."""
         self._now_s = now_s
         self.watchdogs.clock.note(now_s)
+        if self.state not in {*MOVING, LoopState.HOLD} and self.watchdogs.clock.problem(now_s) is not None:
+            self._motion.forget()  # its times are of another clock; what the controller holds ends at rest
         if self.state is not LoopState.RUNNING or not self.questions.is_due(now_s):
             self._motion.refresh(now_s)  # else when the question has been put: the policy need not wait for it
         if self.state is LoopState.IDLE and self.run.wish is not Wish.NONE:
-            self._begin(now_s)
+            self._approach.begin(now_s)
         elif self.state in MOVING or self.state is LoopState.HOLD:
             trouble = self._reactions.look(now_s)
             if trouble is not None:
@@ -189,85 +173,26 @@ class DeploymentLoop:
             elif self.state is LoopState.HOLD:
                 self._reactions.recover(now_s)
         if self.state is LoopState.HOMING:
-            self._watch_homing(now_s)
+            self._approach.watch_homing(now_s)
         if self.state is LoopState.RUNNING:
             self._let_policy_move(now_s)
         self._motion.refresh(now_s)
         return self.state
 
-    def _clear(self, seed: int) -> None:
+    def _clear(self, wish: Wish, seed: int) -> None:
         self.run.enter(LoopState.IDLE, "not started", self._now_s)
         self.counts = self._motion.counts = self.questions.counts = LoopCounts()
         self.last_chunk: ActionChunk | None = None
-        self._seed, self.run.wish, self.run.homings = seed, Wish.NONE, 0
+        self._approach.ask(wish, seed)
         self.questions.clear()
         self._judgement.reset()
-        self._said: frozenset[str] = frozenset()
 
     def _refuse_unless_over(self, what: str) -> None:
         if self.state is LoopState.FAULT:
             raise DeploymentError(f"a fault is latched ({self.detail}); clear it before {what}")
-        if self.state is not LoopState.IDLE and self.state is not LoopState.STOPPED:
+        is_over = self.state in {LoopState.IDLE, LoopState.STOPPED}
+        if not is_over and not self._reactions.waits_for_operator(self._now_s):
             raise DeploymentError(f"a run is {self.state.value}; stop it before {what}")
-
-    def _begin(self, now_s: float) -> None:
-        homes, goes_on = self._config.home or self.run.wish is Wish.HOME, self.run.wish is Wish.RUN
-        if goes_on and (gone := self.questions.gone()) is not None:
-            self._reactions.react(gone, now_s)
-            return
-        denials = {denial.what: str(denial) for denial in self._gate.denials(now_s, takes_over=goes_on)}
-        if self.button is not None and not self.button.is_held(now_s):
-            denials["button"] = "hold the button to let the arm move"
-        if not self._motion.is_settled(now_s):
-            denials["arm"] = "the arm is not at rest yet"
-        q_rad = self.observations.newest_joints()
-        if denials or q_rad is None:
-            self._wait_for(denials)
-            return
-        self.watchdogs.reset()
-        self._motion.stand(q_rad, now_s)
-        if not homes or self._motion.distance_from_home(q_rad) <= self._config.home_tolerance_rad:
-            self._arrive(now_s)
-            return
-        try:
-            self._motion.go_home(q_rad, now_s)
-        except LadleError as error:
-            self.stop(now_s, f"cannot go home: {error}", is_failure=True)
-            return
-        self.run.homings += 1
-        self.run.enter(LoopState.HOMING, "going to the task's home pose", now_s)
-
-    def _wait_for(self, denials: Mapping[str, str]) -> None:
-        """Tell what is in the way; logged when other things are, not when their numbers change."""
-        detail = "waiting: " + "; ".join(denials.values())
-        if frozenset(denials) == self._said:
-            self.run.detail = detail
-        self._said = frozenset(denials)
-        self.run.say(detail)
-
-    def _watch_homing(self, now_s: float) -> None:
-        assert self.running is not None
-        if now_s < self.running.end_s:
-            return
-        q_rad = self.observations.newest_joints()
-        distance_rad = float("inf") if q_rad is None else self._motion.distance_from_home(q_rad)
-        if distance_rad <= self._config.home_tolerance_rad:
-            self._arrive(now_s)
-        elif self._motion.is_interrupted and self.run.homings < MAX_HOMINGS:
-            self._begin(now_s)
-        elif now_s > self.running.end_s + self._config.home_timeout_s:
-            self.stop(now_s, f"the arm is {distance_rad:.3f} rad from home after the homing motion; at most "
-                             f"{self._config.home_tolerance_rad} rad are allowed: is the controller active?",
-                      is_failure=True)
-
-    def _arrive(self, now_s: float) -> None:
-        """The arm is where it is to be: the policy takes over, or the wish is fulfilled."""
-        if self.run.wish is Wish.HOME:
-            self.run.wish = Wish.NONE
-            self.run.enter(LoopState.IDLE, "the arm is at home", now_s)
-            return
-        self.questions.begin(self._seed, now_s)
-        self.run.enter(LoopState.RUNNING, POLICY_MOVES, now_s)
 
     def _let_policy_move(self, now_s: float) -> None:
         """Use what it has answered, ask it anew, and see whether it fails."""

@@ -15,8 +15,8 @@ class LoopState(Enum):
     """What the loop is doing.
 
     IDLE waits, for an operator or for what a start needs. HOMING and RUNNING move the arm. HOLD was brought to rest by
-    a watchdog, and goes on when its cause is over. STOPPED was ended, by an operator or by what cannot be mended while
-    running. FAULT is latched: only an operator's clearing leads out of it.
+    a watchdog, and goes on when its cause is over, on a real robot soon or at an operator's word. STOPPED was ended, by
+    an operator or by what cannot be mended while running. FAULT is latched: only an operator's clearing leads out.
     """
 
     IDLE = "IDLE"

@@ -116,11 +116,17 @@ class ProcessCaller(Introduced):
         self._put(ASK, window, running)
 
     def is_answered(self, timeout_s: float) -> bool:
-        """Wait for so long, or until something has come from the policy whose question is open; whether it has."""
+        """Wait for so long, or until something comes from a policy whose question is open; whether it has just ended.
+
+        It is taken in here, so that an answer for which nobody asks any more is told once and not for ever.
+        """
         if self._open is None or self._gone is not None:
             time.sleep(timeout_s)
             return False
-        return bool(select.select([self._link], [], [], timeout_s)[0])
+        if not select.select([self._link], [], [], timeout_s)[0]:
+            return False
+        self._take_messages()
+        return self._open is None or self._gone is not None
 
     def answer(self) -> ActionChunk | None:
         """The chunk when it is there.

@@ -53,7 +53,8 @@ def measure_loop(seconds: float) -> dict[str, Any]:
     """
     begun_s = time.time()
     settings = BringupSettings(task=TASK, policy="hold", robot="franka", controller="ruckig", driver_limits=True,
-                               home=False, speed=1.0, arm_condition="none", frozen_camera_check="off")
+                               home=False, speed=1.0, arm_condition="none", frozen_camera_check="off",
+                               autostart="true")
     nodes = describe(settings)
     with tempfile.TemporaryDirectory(prefix="ladle-loop-") as scratch, free_domain() as domain:
         folder = Path(scratch)

@@ -76,8 +76,10 @@ REACTIONS: dict[Alarm, Reaction] = {
 JUDGED = frozenset({Alarm.OUT_OF_DISTRIBUTION, Alarm.CLASSIFIER_UNCERTAIN})
 # These must have been over for a while before the arm goes on.
 SETTLING = frozenset({Alarm.CAMERA_STALE, Alarm.CAMERA_FROZEN, Alarm.JOINTS_STALE, Alarm.ARM_UNKNOWN})
-# These end at once where they were brief: a few messages were lost by chance.
-BRIEF = SETTLING - {Alarm.CAMERA_FROZEN}
+# This ends at once where it was brief: a few frames were lost by chance.
+BRIEF = frozenset({Alarm.CAMERA_STALE})
+# The network may be down, or the arm not hear its controller: then the stop that was sent is not what the arm has done.
+UNHEARD = frozenset({Alarm.JOINTS_STALE, Alarm.ARM_UNKNOWN})
 
 
 @dataclass(frozen=True)

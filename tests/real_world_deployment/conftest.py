@@ -23,13 +23,13 @@ from real_world_deployment.safety.task_limits import limits_of
 @pytest.fixture(scope="session")
 def loop_bench() -> Any:
     """The module whose bench has loop, arm and sensors in lockstep; tests are no package that could import it."""
-    spec = importlib.util.spec_from_file_location("loop_bench", Path(__file__).with_name("test_deployment_loop.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["loop_bench"] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module
+    return _module("test_deployment_loop")
+
+
+@pytest.fixture(scope="session")
+def watchdog_bench() -> Any:
+    """The module whose bench ticks every 10 ms, and whose arm, sensors and policy can be broken."""
+    return _module("test_watchdogs")
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +70,13 @@ def homing(task: TaskConfig, chain: KinematicChain, limits: MotionLimits) -> Hom
 def home_rad(homing: Homing) -> NDArray[np.float64]:
     """(7,) joints of the home pose."""
     return homing.home_rad
+
+
+def _module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"bench_of_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module

@@ -115,6 +115,19 @@ def test_the_loop_never_waits_for_a_slow_policy() -> None:
         assert caller.latency.p50_s >= 0.5
 
 
+def test_an_answer_that_nobody_fetches_is_told_once() -> None:
+    """A run that ends while the policy thinks never asks for it: whoever waits for answers goes on to other work."""
+    with caller_of("slow 0.3") as caller:
+        caller.ask(window())
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not caller.is_answered(0.05):
+            assert time.monotonic() < give_up_s
+        assert not any(caller.is_answered(0.001) for _ in range(5))
+        caller.reset(1)
+        caller.ask(window())
+        assert until(caller.answer).parts["told"][0].tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("open_question", [True, False])
 def test_a_killed_policy_is_noticed_at_the_next_tick(open_question: bool) -> None:
     """kill -9, with a question open or between two: an event, not a wait; and it stays gone."""

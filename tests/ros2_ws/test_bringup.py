@@ -137,6 +137,7 @@ def test_the_transport_profile_carries_images() -> None:
         ({"chunking": "ensemble", "robot": "franka"}, "ensemble .* speed 0.1 .* use chunking replace"),
         ({"policy": "remote", "checkpoint": "x"}, "policy:=remote is served elsewhere; leave checkpoint:=x out"),
         ({"hold_button": "-1"}, "hold_button:=-1"),
+        ({"autostart": "maybe"}, "autostart:=maybe is not one of , true, false"),
         ({"home": "maybe"}, "home:=maybe is not a bool"),
         ({"checkpint": "x"}, "unknown argument 'checkpint'"),
     ],
@@ -156,3 +157,15 @@ def test_a_real_robot_is_slow_unless_told_otherwise(given: dict[str, str], speed
     parameters = next(node.parameters for node in nodes if node.executable == "policy_node")
     assert parameters["speed"] == speed
     assert parameters["real_robot"] == (given.get("robot") == "franka")
+
+
+@pytest.mark.parametrize(("given", "starts_itself"), [
+    ({}, True), ({"robot": "franka"}, False), ({"robot": "franka", "autostart": "true"}, True),
+    ({"autostart": "false"}, False), ({"robot": "franka", "managed": "true"}, False),
+])
+def test_a_real_robot_waits_for_its_start_unless_told_otherwise(given: dict[str, str], starts_itself: bool) -> None:
+    """Simulated runs need nobody; the node makes itself ready in both cases, unless somebody manages it."""
+    nodes = describe(settings_from_text({"checkpoint": "/runs/latest", **given}))
+    parameters = next(node.parameters for node in nodes if node.executable == "policy_node")
+    assert parameters["autostart"] is starts_itself
+    assert parameters["managed"] is ("managed" in given)

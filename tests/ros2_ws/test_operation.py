@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 
 from app.domain import free_domain
-from app.up import Bringup
+from app.up import Bringup, command
 from ladle.errors import DeploymentError
-from ladle_bringup.description import BringupSettings, environment
+from ladle_bringup.description import BringupSettings, NodeDescription, environment
 from ladle_nodes.arm_conditions import message_type, of_franka
 
 pytestmark = pytest.mark.slow
 HELPER = Path(__file__).with_name("run_operator.py")
-SETTINGS = BringupSettings(policy="hold", home=False, time_limit_s=300.0, autostart=True)
+SLOW_NODE = Path(__file__).with_name("slow_policy_node.py")
+SETTINGS = BringupSettings(policy="hold", home=False, time_limit_s=300.0)
 PATIENCE_S = 60.0
 
 
@@ -66,20 +67,46 @@ class Console:
         return self.wait_for("state", state)
 
 
+def with_slow_policy(node: NodeDescription) -> list[str]:
+    """The node's command, of the policy's with a policy that thinks for long."""
+    line = command(node)
+    return line if node.executable != "policy_node" else [line[0], str(SLOW_NODE), *line[3:]]
+
+
+def stop_while_it_thinks(console: Console, folder: Path) -> str:
+    """The question is open when the run ends, and answered afterwards."""
+    (folder / "on").touch()
+    until_s = time.monotonic() + PATIENCE_S
+    while not (folder / "now").exists():
+        assert time.monotonic() < until_s, "the policy is not asked"
+        time.sleep(0.01)
+    console.ask("stop")
+    reason = console.wait_for("state", "STOPPED")
+    (folder / "on").unlink()
+    return reason
+
+
 def test_an_operator_steers_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop, start, home, resume, clear_fault as far as each state allows; SIGINT ends the node at rest."""
+    """Stop, start, home, resume, clear_fault as far as each state allows; SIGINT ends the node at rest.
+
+    The policy takes 0.3 s and has been asked when the run is stopped. A fault outlasts deactivating and activating,
+    and where activating fails the node moves nothing.
+    """
+    monkeypatch.setenv("THINKING", str(tmp_path))
+    monkeypatch.setattr("app.up.command", with_slow_policy)
     with free_domain() as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
         monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         console = Console()
         try:
             with Bringup(SETTINGS, log_folder=tmp_path) as bringup:
+                policy = next(child for child in bringup.children if child.name == "ladle_policy")
                 console.wait_for("state", "RUNNING")
                 console.ask("home")
                 assert "stop it before homing" in console.wait_for("refusal", "home")
                 console.ask("clear_fault")
                 assert "no fault" in console.wait_for("refusal", "clear_fault")
-                assert console.do("stop", "STOPPED") == "stopped by an operator"
+                assert stop_while_it_thinks(console, tmp_path) == "stopped by an operator"
                 console.ask("resume")
                 assert "start it" in console.wait_for("refusal", "resume")
                 console.ask("home")
@@ -89,9 +116,10 @@ def test_an_operator_steers_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 assert "guided by hand" in console.wait_for("state", "FAULT")
                 console.ask("start")
                 assert "clear it" in console.wait_for("refusal", "start")
+                deactivated_and_activated(console)
                 console.do("clear_fault", "IDLE")
                 console.do("start", "RUNNING")
-                policy = next(child for child in bringup.children if child.name == "ladle_policy")
+                activated_without_a_policy(console, policy.pid)
                 policy.send(signal.SIGINT)
                 assert console.wait_for("state", "STOPPED") == "the node ends"
                 assert policy.wait(30.0)
@@ -99,6 +127,47 @@ def test_an_operator_steers_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         finally:
             console.process.kill()
             console.process.wait()
+
+
+def deactivated_and_activated(console: Console) -> None:
+    """A fault is latched before and after; meanwhile only a stop is carried out."""
+    console.ask("deactivate")
+    console.wait_for("answer", "deactivate")
+    console.ask("clear_fault")
+    assert "not active" in console.wait_for("refusal", "clear_fault")
+    console.ask("stop")
+    assert "FAULT" in console.wait_for("answer", "stop")
+    console.ask("activate")
+    console.wait_for("answer", "activate")
+    console.ask("start")
+    assert "clear it" in console.wait_for("refusal", "start")
+
+
+def kill_policy_of(node: int) -> None:
+    """kill -9 of the node's only child, and wait until it has let go of its socket."""
+    children = [word for path in Path(f"/proc/{node}/task").glob("*/children") for word in path.read_text().split()]
+    for child in map(Path("/proc").joinpath, children):
+        assert "policy_process" in (child / "cmdline").read_text()
+        os.kill(int(child.name), signal.SIGKILL)
+        until_s = time.monotonic() + PATIENCE_S
+        while (child / "cmdline").exists() and (child / "cmdline").read_text():  # a zombie has none
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+
+
+def activated_without_a_policy(console: Console, node: int) -> None:
+    """Activating fails, and nothing moves until the node has been configured anew; then a run begins by itself."""
+    console.ask("deactivate")
+    console.wait_for("answer", "deactivate")
+    kill_policy_of(node)
+    console.ask("activate")
+    console.wait_for("refusal", "activate")
+    console.ask("home")
+    assert "not active" in console.wait_for("refusal", "home")
+    for word in ("cleanup", "configure", "activate"):
+        console.ask(word)
+        console.wait_for("answer", word)
+    console.wait_for("state", "RUNNING")
 
 
 def test_control_of_no_run_ends_in_one_line() -> None:

@@ -47,8 +47,10 @@ class BringupSettings:
         speed: override in (0, 1]: the policy's time runs at this share; nan takes 1 for sim and 0.1 for franka.
         hold_topic: sensor_msgs/Joy of a hold-to-run button: the arm moves only while it is held; empty asks for none.
         hold_button: its index in the message's buttons.
-        autostart: whether the policy's node configures and activates itself and starts a run; else its lifecycle's
-            transitions and /ladle/start do.
+        autostart: true or false: whether a run is asked for as soon as the policy's node is active; else /ladle/start
+            does. Empty is true for sim and false for a real robot.
+        managed: whether the lifecycle's transitions of the policy's node are somebody else's; else it configures and
+            activates itself, after which it is ready and moves nothing.
         arm_condition: who reports the arm's own mode and errors: sim, franka (its driver, through franka_msgs) or none;
             empty takes what robot and lockstep want.
         frozen_camera_check: on or off: whether frames that are all alike hold the arm; empty is on for a real robot.
@@ -94,7 +96,8 @@ class BringupSettings:
     speed: float = math.nan
     hold_topic: str = ""
     hold_button: int = 0
-    autostart: bool = True
+    autostart: str = ""
+    managed: bool = False
     arm_condition: str = ""
     frozen_camera_check: str = ""
     home: bool = True
@@ -128,6 +131,7 @@ class BringupSettings:
         _one_of("robot", self.robot, ("sim", "franka"))
         _one_of("policy", self.policy, POLICIES)
         _one_of("chunking", self.chunking, get_args(Chunking))
+        _one_of("autostart", self.autostart, ("", "true", "false"))
         _one_of("arm_condition", self.arm_condition, ("", "sim", "franka", "none"))
         _one_of("frozen_camera_check", self.frozen_camera_check, ("", "on", "off"))
         _one_of("split", self.split, ("train", "eval"))
@@ -170,6 +174,11 @@ class BringupSettings:
         if not math.isnan(self.speed):
             return self.speed
         return 1.0 if self.robot == "sim" else REAL_ROBOT_SPEED
+
+    @property
+    def starts_itself(self) -> bool:
+        """Whether nobody has to ask for the run: in simulation, unless the user says otherwise."""
+        return self.autostart == "true" or (self.autostart == "" and self.robot == "sim")
 
     @property
     def arm_reporter(self) -> str:
@@ -322,7 +331,8 @@ def _recipe(s: BringupSettings) -> dict[str, ParameterValue]:
 def _policy_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "policy_node", "ladle_policy", {
         **_recipe(s), "use_sim_time": s.robot == "sim", "pace": s.pace, "home": s.home, "record": s.record,
-        "real_robot": s.robot != "sim", "autostart": s.autostart, "arm_condition": s.arm_reporter,
+        "real_robot": s.robot != "sim", "autostart": s.starts_itself, "managed": s.managed,
+        "arm_condition": s.arm_reporter,
         "frozen_camera_check": s.frozen_camera_check == "on" or (s.robot != "sim" and s.frozen_camera_check != "off"),
         "speed": s.speed_share, "hold_topic": s.hold_topic, "hold_button": s.hold_button,
         "seed": s.seed, "lockstep": s.lockstep,

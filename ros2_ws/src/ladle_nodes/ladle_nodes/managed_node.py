@@ -68,6 +68,10 @@ class ManagedNode(LifecycleNode):
         """inactive -> unconfigured."""
         return self._carry_out(lambda body: body.clean_up())
 
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition raised a bug: to unconfigured."""
+        return self._carry_out(lambda body: body.clean_up())
+
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Anywhere -> finalized."""
         return self._carry_out(lambda body: body.clean_up())

@@ -23,7 +23,7 @@ from ladle_nodes.inbox import Inbox
 from ladle_nodes.intake import Intake
 from ladle_nodes.lockstep_peer import LockstepPeer
 from ladle_nodes.managed_node import ManagedNode
-from ladle_nodes.operator_services import serve
+from ladle_nodes.operator_services import CLEAR_FAULT, STOP, carry_out, serve
 from ladle_nodes.policy_setup import PolicySetup
 from ladle_nodes.process import Spinner, noted_interrupts, parameter, run_node, text_parameter
 from ladle_nodes.promptness import LOOP_PRIORITY, become_prompt
@@ -96,33 +96,40 @@ class PolicyNode:
         observations = ObservationBuffer(self._task, chain)
         self._loop = DeploymentLoop(self._task, recorded, self._controller(chain), chain, config, observations, caller)
         self._listen(observations, config)
+        if not self._lockstep:
+            self._begin(self._node.get_clock().now().nanoseconds)
         self._is_configured = True
 
     def activate(self) -> None:
-        """Times count from now on; with `autostart` a run is asked for, else an operator starts it."""
-        self._is_active = True
+        """With `autostart` a run is asked for, else an operator starts it; a fault is as it was."""
         if not self._lockstep:
-            self._begin(self._node.get_clock().now().nanoseconds)
-            if bool(parameter(self._node, "autostart")):
-                self._loop.start(self._seed)
+            self._forget_sensors()
             if not bool(parameter(self._node, "use_sim_time")):  # a simulated clock waits for whoever is late
                 become_prompt(LOOP_PRIORITY)
+            if self._loop.state is LoopState.FAULT:
+                log.warning("a fault is latched: %s", self._loop.detail)
+            elif bool(parameter(self._node, "autostart")):
+                self._loop.start(self._seed)
+            else:
+                log.info("ready: /ladle/start, or c in `ladle control`, begins a run")
+        self._is_active = True
 
     def deactivate(self) -> None:
         """Come to rest."""
-        self._come_to_rest("the node was deactivated", self._now_s)
         self._is_active = False
+        self._come_to_rest("the node was deactivated", self._now_s)
 
     def clean_up(self) -> None:
         """Come to rest, and let go of the policy and of the sensors."""
+        self._is_active = False
         if self._is_configured:
             self._come_to_rest("the node was shut down", self._now_s)
             self._release()
-        self._is_active = False
+        self._end_process()  # of a configuring that failed
 
     def run(self) -> None:
         """Serve until the simulator is done, in lockstep, or somebody ends the process."""
-        if bool(parameter(self._node, "autostart")):
+        if not bool(parameter(self._node, "managed")):
             self._node.start_up()
         if self._lockstep:
             self._run_in_lockstep()
@@ -137,7 +144,7 @@ class PolicyNode:
     def close(self) -> None:
         """Bring the arm to rest, and end."""
         if self._is_configured:
-            if self._is_active and not self._lockstep:
+            if not self._lockstep:
                 self._come_to_rest("the node ends", self._receive)
                 self._spinner.for_a_while(FAREWELL_S)
             self._release()
@@ -229,36 +236,32 @@ class PolicyNode:
         self._diagnostics.tell(self._loop, self._start_ns, self._node.get_clock().now().nanoseconds)
 
     def _begin(self, start_ns: int) -> None:
-        """Times count from here: nothing of an earlier run is left."""
+        """Times count from here: nothing of an earlier scene is left."""
         self._start_ns, self._sent = start_ns, 0
         self._recording.begin(start_ns)
-        self._inbox.clear()
-        self._loop.observations.reset()
+        self._forget_sensors()
         self._loop.forget()
         if self._loop.state is LoopState.FAULT:
             self._loop.clear_fault(0.0)
         if self._loop.state is not LoopState.IDLE:
             self._loop.stop(0.0, "another run begins")
 
+    def _forget_sensors(self) -> None:
+        """What has been seen until now; the next samples may be of another clock."""
+        self._inbox.clear()
+        self._loop.observations.reset()
+
     def _carry_out(self, command: str) -> str:
-        """What an operator asks for. Raises DeploymentError: it cannot be."""
-        if not self._is_active:
+        """What an operator asks for. Raises DeploymentError: it cannot be; a stop always can."""
+        if command == STOP and not self._is_configured:
+            return "nothing is configured, nothing moves"
+        if command != STOP and not self._is_active:
             raise DeploymentError("the node is not active; configure and activate it first (ros2 lifecycle set "
                                   f"/{self._node.get_name()} configure, then activate)")
-        loop, now_s = self._loop, self._now_s()
-        if command == "start":
-            loop.start(self._seed)
-        elif command == "home":
-            loop.home()
-        elif command == "resume":
-            loop.resume(now_s)
-        elif command == "clear_fault":
-            loop.clear_fault(now_s)
-            self._inbox.clear()
-            loop.observations.reset()
-        else:
-            loop.stop(now_s, "stopped by an operator")
-        return f"{loop.state.value}: {loop.detail}"
+        carry_out(self._loop, command, self._now_s(), self._seed)
+        if command == CLEAR_FAULT:
+            self._forget_sensors()
+        return f"{self._loop.state.value}: {self._loop.detail}"
 
     def _refuse(self, stream: str, error: ObservationError) -> None:
         """A sample that nobody can believe; a clock that went back is seen by the loop itself."""
