@@ -69,14 +69,15 @@ class Route:
 def plan(home_rad: Array, seed: int, start_s: float) -> JointTrajectory:
     """A fit through 12 random way points."""
     way = home_rad + np.cumsum(np.random.default_rng(seed).normal(0, 0.03, (12, 7)), axis=0)
-    return fit_motion(at_rest(home_rad, start_s).state(start_s), start_s + 0.1 * np.arange(1, 13), way, 0.5, 2.0, 0.1)
+    times_s = start_s + 0.1 * np.arange(1.0, 13.0)
+    return fit_motion(at_rest(home_rad, start_s).state(start_s), times_s, way, 0.5, 2.0, 0.1)
 
 
 def turned(first: JointTrajectory, seed: int, at_s: float) -> JointTrajectory:
     """The first plan until at_s, then through 12 other way points."""
     state = first.state(at_s)
     way = state.q_rad + np.cumsum(np.random.default_rng(seed).normal(0, 0.03, (12, 7)), axis=0)
-    return first.until(at_s, fit_motion(state, at_s + 0.1 * np.arange(1, 13), way, 0.5, 2.0, 0.1))
+    return first.until(at_s, fit_motion(state, at_s + 0.1 * np.arange(1.0, 13.0), way, 0.5, 2.0, 0.1))
 
 
 @settings(deadline=None, max_examples=6)
@@ -125,6 +126,7 @@ def test_it_lets_go_of_an_arm_at_rest_and_begins_anew_where_the_arm_is_then(task
     """A plan that is over: nothing is sent any more. The arm is moved by hand: the old place is refused, a plan from
     the measured place is followed from there.
     """
+    assert task.joints is not None
     route = Route(task, home_rad)
     motion = plan(home_rad, 5, 1.3)
     route.follow_plan(motion)

@@ -64,7 +64,8 @@ def robot(task: TaskConfig, home_rad: Array) -> Callable[..., Robot]:
 def motion(start_rad: Array, seed: int, start_s: float, size_rad: float = 0.02) -> JointTrajectory:
     """A fit through 12 random way points."""
     way = start_rad + np.cumsum(np.random.default_rng(seed).normal(0, size_rad, (12, 7)), axis=0)
-    return fit_motion(at_rest(start_rad, start_s).state(start_s), start_s + 0.1 * np.arange(1, 13), way, 0.5, 2.0, 0.1)
+    times_s = start_s + 0.1 * np.arange(1.0, 13.0)
+    return fit_motion(at_rest(start_rad, start_s).state(start_s), times_s, way, 0.5, 2.0, 0.1)
 
 
 @settings(deadline=None, max_examples=25)
