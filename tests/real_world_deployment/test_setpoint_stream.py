@@ -14,6 +14,7 @@ from ladle.errors import MotionError
 from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.fit import fit_motion
+from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.setpoint_stream import Pace, SetpointStream
 from real_world_deployment.stream_rules import ELSEWHERE_RAD, REST_S, STANDS_RAD
@@ -194,10 +195,16 @@ def test_braking_leads_to_rest(robot: Callable[..., Robot], home_rad: Array) -> 
 
 
 def test_all_are_sent_where_time_waits_for_them(task: TaskConfig, home_rad: Array) -> None:
-    """In lockstep: every set-point of a tick, and no letting go."""
-    stream = SetpointStream(limits_of(task, CONFIG.stream_limits, None), CONFIG, None, lets_go=False)
+    """In lockstep: every set-point of a tick, bit for bit those that Ruckig makes of the plan, and no letting go."""
+    limits, plan = limits_of(task, CONFIG.stream_limits, None), motion(home_rad, 3, 5.1)
+    stream, alone = SetpointStream(limits, CONFIG, None, lets_go=False), RuckigController(limits)
     stream.see_joints(home_rad, 0.0)
-    stream.follow_plan(motion(home_rad, 3, 5.1), 5.0)
-    assert [len(stream.setpoints(5.0 + 0.1 * k)) for k in range(1, 101)] == [100] * 100
+    stream.follow_plan(plan, 5.0)
+    alone.start(home_rad, 5.0)
+    alone.follow_plan(plan)
+    for tick in range(1, 101):
+        rows = stream.setpoints(5.0 + 0.1 * tick)
+        assert len(rows) == 100
+        np.testing.assert_array_equal(rows, alone.setpoints(5.0 + 0.1 * tick))
     stream.forget()
     assert len(stream.setpoints(20.0)) == 0
