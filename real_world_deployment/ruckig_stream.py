@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 ROUNDING = 1e-9  # rad and rad/s
 REST_RAD_S2 = 1e-6
+# A position controller whose set-points stay away for so long has stopped; what is shorter its filter carries over.
+STOOD_MS = 10
 
 
 class RuckigController:
@@ -52,6 +55,32 @@ class RuckigController:
         self._now_ms = 0
         self._rest_rad = np.zeros(self._joints)
         self.refusals = 0
+
+    @property
+    def now_s(self) -> float:
+        """The millisecond that was asked for last."""
+        return self._now_ms / 1000.0
+
+    @property
+    def state(self) -> JointState:
+        """Of the set-points, at now_s."""
+        return JointState(self.now_s, *self._state())
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the set-points stand still."""
+        _, dq, ddq = self._state()
+        return _stands(dq, ddq)
+
+    @property
+    def plan(self) -> JointTrajectory | None:
+        """The plan in force."""
+        return self._plan
+
+    @property
+    def plan_end_s(self) -> float:
+        """When the plan in force has ended; always already where there is none."""
+        return -math.inf if self._plan is None else self._plan.end_s
 
     def start(self, q_rad: Array, now_s: float) -> None:
         """The arm is at rest at its set-point q_rad (J,); earlier plans are forgotten.
@@ -92,7 +121,7 @@ class RuckigController:
     def advance(self, until_s: float) -> JointState:
         """The same without set-points: the state at until_s, the millisecond that was asked for last."""
         self._run(until_s, lambda _end_ms: None)
-        return JointState(self._now_ms / 1000.0, *self._state())
+        return self.state
 
     def prepare(self) -> None:
         """Aim now if the next set-point would have to: between two set-points there is time for it."""
@@ -106,6 +135,21 @@ class RuckigController:
             end_ms = until_ms if self._plan is None else min(until_ms, self._retarget_ms)
             leave(end_ms)
             self._now_ms = end_ms
+
+    def skip(self, until_s: float) -> None:
+        """No set-points were sent up to until_s: the motion goes on from the last one, late.
+
+        After STOOD_MS it begins at rest, as the arm then does. The plan does not wait: it is caught up with.
+        """
+        until_ms = round(until_s * 1000.0)
+        missed_ms = until_ms - self._now_ms
+        if missed_ms <= 0:
+            return
+        if missed_ms >= STOOD_MS:
+            self._rest_rad, self._segment = self._state()[0], None
+            self._retarget_ms = until_ms
+        self._segment_start_ms += missed_ms
+        self._now_ms = until_ms
 
     def brake(self) -> float:
         """Leave the plan and come to rest within the limits; seconds until then, to be streamed by `setpoints`."""
@@ -206,5 +250,9 @@ def _is_there(state: tuple[Array, Array, Array], target: JointState) -> bool:
     if np.any(target.dq_rad_s) or np.any(target.ddq_rad_s2):
         return False
     q, dq, ddq = state
-    return bool(np.all(np.abs(q - target.q_rad) <= ROUNDING) and np.all(np.abs(dq) <= ROUNDING)
-                and np.all(np.abs(ddq) <= REST_RAD_S2))
+    return bool(np.all(np.abs(q - target.q_rad) <= ROUNDING)) and _stands(dq, ddq)
+
+
+def _stands(dq_rad_s: Array, ddq_rad_s2: Array) -> bool:
+    """Up to rounding."""
+    return bool(np.all(np.abs(dq_rad_s) <= ROUNDING) and np.all(np.abs(ddq_rad_s2) <= REST_RAD_S2))

@@ -11,21 +11,28 @@ import logging
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ladle.errors import MotionError
 from real_world_deployment.braking import braking_tail
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcController, JtcMessage
-from real_world_deployment.ruckig_stream import RuckigController
+from real_world_deployment.ruckig_stream import ROUNDING, RuckigController
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
+from real_world_deployment.stream_rules import REST_S, RestWatch, Standing, refuse_elsewhere
 from real_world_deployment.trajectory import JointState, JointTrajectory, on_grid
+
+Array = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
 # Ruckig's jerk is constant by pieces. Between nodes 5 ms apart the quintics round its corners by less than the room
 # that the stream's limits leave; with 10 ms they would not.
 NODE_S = 0.005
+# After so many refreshes of which each found the one before unacknowledged the controller still carries out what it
+# holds; later it may have left the plan, which would be a step when it hears of the plan again.
+UNDELIVERED = 2
 
 
 class RuckigTrajectories:
@@ -34,46 +41,68 @@ class RuckigTrajectories:
     Up to now + `switch_lead_s` the stream is settled; from there to now + `look_ahead_s` it is run on a copy, and what
     a new plan changes there has not been carried out yet.
 
+    Args:
+        is_delivered: whether the controller has what was sent last; asked before the next is sent.
+
     Attributes:
-        refusals: how many targets could not be aimed at, so that the arm braked.
         interruptions: how often `refresh` came too late, so that the arm came to rest by what was held.
     """
 
-    def __init__(self, limits: MotionLimits, config: DeploymentConfig, send: Callable[[JtcMessage], None]) -> None:
+    def __init__(self, limits: MotionLimits, config: DeploymentConfig, send: Callable[[JtcMessage], None],
+                 is_delivered: Callable[[], bool] = lambda: True) -> None:
         self._limits = limits
         self._config = config
         self._stream = RuckigController(limits, config.stream_period_s)
         self._controller = JtcController(limits.joint_names, send)
+        self._is_delivered = is_delivered
+        self._standing, self._rest = Standing(config.joints_age_s), RestWatch()
         self._settled: list[JointState] = []
         self._held: JointTrajectory | None = None
         self._plan: JointTrajectory | None = None
         self._left_s = self._due_s = 0.0
+        self._rests_s = -np.inf
+        self._undelivered = 0
         self.interruptions = 0
 
     @property
     def refusals(self) -> int:
-        """Of the stream."""
+        """How many targets could not be aimed at, so that the arm braked."""
         return self._stream.refusals
 
-    def start(self, q_rad: np.ndarray, now_s: float) -> None:
-        """The arm is at rest at q_rad (J,); the first trajectory begins `lead_in_s` later.
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the controller is kept supplied."""
+        return bool(self._settled)
+
+    def see_joints(self, q_rad: Array, now_s: float) -> None:
+        """As measured (J,); a stream that runs goes on from its own set-points."""
+        if not self.is_streaming:
+            self._standing.see(q_rad, now_s)
+
+    def follow_plan(self, plan: JointTrajectory, now_s: float) -> None:
+        """Turn to a plan at the next refresh; where there is no stream, one begins from where the arm stands.
+
+        From the set-point that the controller holds already it begins `switch_lead_s` later, from elsewhere
+        `lead_in_s` later.
 
         Raises:
-            MotionError: wrong width, not finite, or outside the position limits.
+            MotionError: the plan cannot be followed; the one before stays in force, and ends at rest.
         """
-        start_s = on_grid(now_s + self._config.lead_in_s)
-        self._stream.start(q_rad, start_s)
-        self._settled = [self._stream.advance(start_s)]
-        self._held, self._due_s = None, now_s
-
-    def follow_plan(self, plan: JointTrajectory) -> None:
-        """Turn to a plan at the next refresh. Raises MotionError for another number of joints."""
-        copy.copy(self._stream).follow_plan(plan)
+        if self.is_streaming:
+            refuse_elsewhere(plan, self._settled[-1].q_rad, self._settled[-1].time_s)
+        else:
+            if now_s < self._rests_s:
+                raise MotionError("the arm may not be at rest yet")
+            q_rad, is_held = self._standing.begin_rad(now_s)
+            start_s = on_grid(now_s + (self._config.switch_lead_s if is_held else self._config.lead_in_s))
+            refuse_elsewhere(plan, q_rad, start_s)
+            self._begin(q_rad, start_s)
+            self._held, self._due_s = None, now_s
         self._plan = plan
 
     def refresh(self, now_s: float) -> None:
         """Send the next part if it is time to; to be called every `refresh_s` or more often."""
-        if not self._settled or now_s < self._due_s:
+        if not self._settled or now_s < self._due_s or not self._is_heard(now_s):
             return
         settled_s = max(now_s + self._config.switch_lead_s, self._settled[0].time_s)
         if self._held is not None and settled_s > self._left_s:
@@ -88,6 +117,34 @@ class RuckigTrajectories:
         _extend(ahead, copy.copy(self._stream), max(now_s, self._settled[0].time_s) + self._config.look_ahead_s)
         self._forget_before(now_s - self._config.prefix_s)
         self._send([*self._settled, *ahead[1:]], now_s)
+        if self._rest.is_over(now_s, self._stream):
+            self.let_go(now_s)
+
+    def let_go(self, now_s: float) -> None:
+        """Send nothing more: what the controller holds ends at rest. The next stream begins where the arm is then."""
+        held = self._held
+        self._standing.leave(self._stream.state.q_rad if held is None else held.q_rad[-1])
+        stands = held is None or bool(np.all(np.abs(held.dq_rad_s) <= ROUNDING))
+        self._rests_s = now_s if stands or held is None else held.end_s + REST_S
+        self._settled, self._plan = [], None
+
+    def _begin(self, q_rad: Array, start_s: float) -> None:
+        self._stream.start(q_rad, start_s)
+        self._settled = [self._stream.advance(start_s)]
+        self._left_s, self._undelivered = np.inf, 0
+        self._rest.clear()
+
+    def _is_heard(self, now_s: float) -> bool:
+        """Whether the controller gets what is sent. One that does not must not be given the plan's later parts."""
+        if self._held is None or self._is_delivered():
+            self._undelivered = 0
+            return True
+        self._undelivered += 1
+        if self._undelivered < UNDELIVERED:
+            return True
+        log.warning("the controller does not acknowledge its trajectories: nothing more is sent")
+        self.let_go(now_s)
+        return False
 
     def _send(self, states: list[JointState], now_s: float) -> None:
         try:
@@ -108,13 +165,19 @@ class RuckigTrajectories:
         self._controller.follow(Splice(nodes, self._settled[-1].time_s, 0, slowed=False, unreachable=0), now_s)
 
     def _come_to_rest(self, held: JointTrajectory, now_s: float) -> None:
-        """What is held ends at rest; the stream goes on from there with the next plan."""
+        """What is held ends at rest; the stream goes on from there with the next plan, if it is near."""
         self.interruptions += 1
         log.warning("set-points came too late: the arm comes to rest")
-        rest_s = on_grid(max(held.end_s, now_s + self._config.switch_lead_s))
-        self._stream.start(held.q_rad[-1], rest_s)
-        self._settled = [self._stream.advance(rest_s)]
-        self._left_s = np.inf
+        if now_s >= held.end_s + REST_S:
+            self.let_go(now_s)
+            return
+        plan, self._plan = self._plan, None
+        self._begin(held.q_rad[-1], on_grid(max(held.end_s, now_s + self._config.switch_lead_s)))
+        if plan is not None:
+            try:
+                self.follow_plan(plan, now_s)
+            except MotionError as error:
+                log.warning("plan refused: %s", error)
 
     def _forget_before(self, time_s: float) -> None:
         while len(self._settled) > 1 and self._settled[1].time_s <= time_s:

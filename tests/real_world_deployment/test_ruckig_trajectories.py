@@ -1,10 +1,12 @@
 """Ruckig's set-points as short trajectories: the same motion through a JTC, at rest when nobody refreshes."""
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ladle.errors import MotionError
 from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcMessage
@@ -23,19 +25,33 @@ JTC = JtcParameters(allow_trajectory_replacement=False)
 class Route:
     """Plans in, set-points of a JTC out, which gets each message 10 ms late by a clock that is ahead or behind."""
 
-    def __init__(self, task: TaskConfig, home_rad: Array, distribution: str, offset_s: float) -> None:
+    def __init__(self, task: TaskConfig, home_rad: Array, distribution: str = "jazzy", offset_s: float = 0.0) -> None:
         assert task.limits is not None
         assert task.joints is not None
         limits = MotionLimits(task.limits, CONFIG.stream_limits, task.joints.names)
         self.jtc = JtcModel(distribution, task.joints.names, home_rad, JTC)  # type: ignore[arg-type]
-        self.stream = RuckigTrajectories(limits, CONFIG, self._send)
-        self.stream.start(home_rad, 1.0)
+        self.stream = RuckigTrajectories(limits, CONFIG, self._send, lambda: self._is_delivered)
         self.rows: list[Array] = []
+        self.sent_s: list[float] = []
+        self.is_connected = self._is_delivered = True
         self._ms, self._offset_ms = 1000, round(offset_s * 1000)
         self._waiting: list[tuple[int, JtcMessage]] = []
 
+    @property
+    def now_s(self) -> float:
+        return self._ms / 1000
+
+    def follow_plan(self, plan: JointTrajectory, measured_rad: Array | None = None) -> None:
+        """With fresh joints: those measured, or where the controller is."""
+        q_rad = self.jtc.setpoints(np.array([(self._ms + self._offset_ms) / 1000]))[-1]
+        self.stream.see_joints(q_rad if measured_rad is None else measured_rad, self.now_s)
+        self.stream.follow_plan(plan, self.now_s)
+
     def _send(self, message: JtcMessage) -> None:
-        self._waiting.append((self._ms + 10, message))
+        self.sent_s.append(self.now_s)
+        self._is_delivered = self.is_connected
+        if self.is_connected:
+            self._waiting.append((self._ms + 10, message))
 
     def run(self, until_s: float, refreshing: bool = True) -> None:
         while self._ms < round(until_s * 1000):
@@ -53,7 +69,15 @@ class Route:
 def plan(home_rad: Array, seed: int, start_s: float) -> JointTrajectory:
     """A fit through 12 random way points."""
     way = home_rad + np.cumsum(np.random.default_rng(seed).normal(0, 0.03, (12, 7)), axis=0)
-    return fit_motion(at_rest(home_rad, start_s).state(start_s), start_s + 0.1 * np.arange(1, 13), way, 0.5, 2.0, 0.1)
+    times_s = start_s + 0.1 * np.arange(1.0, 13.0)
+    return fit_motion(at_rest(home_rad, start_s).state(start_s), times_s, way, 0.5, 2.0, 0.1)
+
+
+def turned(first: JointTrajectory, seed: int, at_s: float) -> JointTrajectory:
+    """The first plan until at_s, then through 12 other way points."""
+    state = first.state(at_s)
+    way = state.q_rad + np.cumsum(np.random.default_rng(seed).normal(0, 0.03, (12, 7)), axis=0)
+    return first.until(at_s, fit_motion(state, at_s + 0.1 * np.arange(1.0, 13.0), way, 0.5, 2.0, 0.1))
 
 
 @settings(deadline=None, max_examples=6)
@@ -67,10 +91,11 @@ def test_the_route_through_a_jtc_keeps_the_limits_and_arrives(seed: int, offset_
     Also with a controller ahead of us, which has carried out some of what the new plan might have changed.
     """
     route = Route(task, home_rad, distribution, offset_s)
-    route.stream.follow_plan(plan(home_rad, seed, 1.3))
+    first = plan(home_rad, seed, 1.3)
+    route.follow_plan(first)
     route.run(2.1)
-    last = plan(home_rad, seed + 1, 2.0)
-    route.stream.follow_plan(last)
+    last = turned(first, seed + 1, 2.2)
+    route.follow_plan(last)
     route.run(4.5)
     rows = np.concatenate(route.rows)
     assert ReflexModel(home_rad).check(rows) == (len(rows), None)
@@ -80,8 +105,8 @@ def test_the_route_through_a_jtc_keeps_the_limits_and_arrives(seed: int, offset_
 
 def test_without_refreshes_the_arm_comes_to_rest_and_the_next_plan_goes_on(task: TaskConfig, home_rad: Array) -> None:
     """The process dies or stalls in mid motion: no reflex, rest in time; afterwards a new plan is followed."""
-    route = Route(task, home_rad, "jazzy", 0.0)
-    route.stream.follow_plan(plan(home_rad, 5, 1.3))
+    route = Route(task, home_rad)
+    route.follow_plan(plan(home_rad, 5, 1.3))
     route.run(1.8)
     assert np.abs(np.diff(np.concatenate(route.rows)[-2:], axis=0)).max() > 1e-4
     route.run(2.5, refreshing=False)
@@ -89,9 +114,77 @@ def test_without_refreshes_the_arm_comes_to_rest_and_the_next_plan_goes_on(task:
     np.testing.assert_allclose(np.diff(stopped[-150:], axis=0), 0.0, atol=1e-12)
     route.run(2.6)
     motion = plan(stopped[-1], 6, 2.8)
-    route.stream.follow_plan(motion)
+    route.follow_plan(motion)
     route.run(4.8)
     rows = np.concatenate(route.rows)
     assert route.stream.interruptions == 1
     assert ReflexModel(home_rad).check(rows) == (len(rows), None)
     np.testing.assert_allclose(rows[-1], motion.q_rad[-1], atol=1e-6)
+
+
+def test_it_lets_go_of_an_arm_at_rest_and_begins_anew_where_the_arm_is_then(task: TaskConfig, home_rad: Array) -> None:
+    """A plan that is over: nothing is sent any more. The arm is moved by hand: the old place is refused, a plan from
+    the measured place is followed from there.
+    """
+    assert task.joints is not None
+    route = Route(task, home_rad)
+    motion = plan(home_rad, 5, 1.3)
+    route.follow_plan(motion)
+    route.run(motion.end_s + 5.0)
+    assert route.sent_s[-1] < motion.end_s + 0.3
+    assert not route.stream.is_streaming
+    moved = motion.q_rad[-1] + 0.3 * np.array([1, 0, 0, 1, 0, 0, 0])
+    count = len(route.sent_s)
+    with pytest.raises(MotionError, match="rad from where the arm stands"):
+        route.follow_plan(plan(motion.q_rad[-1], 6, route.now_s + 0.3), moved)
+    route.run(route.now_s + 0.2)
+    assert len(route.sent_s) == count
+    route.jtc = JtcModel("jazzy", task.joints.names, moved, JTC)  # activated anew
+    begun = len(route.rows)
+    onward = plan(moved, 7, route.now_s + 0.3)
+    route.follow_plan(onward)
+    route.run(onward.end_s + 0.5)
+    rows = np.concatenate(route.rows[begun:])
+    assert ReflexModel(moved).check(rows) == (len(rows), None)
+    np.testing.assert_allclose(rows[-1], onward.q_rad[-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("lasts_s", [0.05, 0.1, 0.2, 0.3, 0.6])
+def test_a_controller_out_of_reach_is_not_made_to_step_when_it_is_back(task: TaskConfig, home_rad: Array,
+                                                                       lasts_s: float) -> None:
+    """Trajectories are lost in mid motion for a while: the arm rests, or goes on, without a reflex.
+
+    What was on its way so long that its lifespan is over is lost as well.
+    """
+    route = Route(task, home_rad)
+    route.follow_plan(plan(home_rad, 5, 1.3))
+    route.run(1.8)
+    route.is_connected = False
+    route.run(1.8 + lasts_s)
+    route.is_connected = True
+    route.run(4.0)
+    rows = np.concatenate(route.rows)
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
+    assert np.abs(np.diff(rows[-100:], axis=0)).max() < 1e-9
+
+
+def test_after_a_step_of_the_clock_nothing_more_is_sent_until_the_arm_is_at_rest(task: TaskConfig,
+                                                                                 home_rad: Array) -> None:
+    """Let go in mid motion: at rest by what is held; a plan that comes before then is refused."""
+    route = Route(task, home_rad)
+    motion = plan(home_rad, 5, 1.3)
+    route.follow_plan(motion)
+    route.run(1.8)
+    route.stream.let_go(route.now_s)
+    count = len(route.sent_s)
+    with pytest.raises(MotionError, match="not be at rest"):
+        route.follow_plan(motion)
+    route.run(2.6)
+    assert len(route.sent_s) == count
+    rows = np.concatenate(route.rows)
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
+    assert np.abs(np.diff(rows[-100:], axis=0)).max() < 1e-9
+    onward = plan(rows[-1], 6, 2.9)
+    route.follow_plan(onward)
+    route.run(onward.end_s + 0.3)
+    np.testing.assert_allclose(route.rows[-1][-1], onward.q_rad[-1], atol=1e-6)

@@ -308,7 +308,8 @@ def _jtc_node(s: BringupSettings) -> NodeDescription:
 def _ruckig_node(s: BringupSettings) -> NodeDescription:
     return NodeDescription("ladle_nodes", "ruckig_node", "ladle_ruckig", {
         "use_sim_time": s.robot == "sim", "task": s.task, "lockstep": s.lockstep,
-        "plan_topic": PLAN_TOPIC, "setpoint_topic": SETPOINT_TOPIC, "setpoint_form": s.setpoint_form,
+        "speed": s.speed_share, "pace": s.pace, "plan_topic": PLAN_TOPIC, "setpoint_topic": SETPOINT_TOPIC,
+        "setpoint_form": s.setpoint_form,
         "trajectory_topic": JTC_TOPIC, "jtc_distribution": s.jtc_distribution,
     })
 
