@@ -81,8 +81,9 @@ class Following:
         A touch may hold one joint up, or throw it back, while the others go on: that is no dead controller, and how far
         the joint may be off is judged by the distance. The shortest time in which the plan moves enough is looked at.
         """
+        backwards = plan.sample(now_s - SAMPLED_S * np.arange(_samples(self._spans_s[-1]))).dq_rad_s
         for span_s in self._spans_s:
-            steady_rad_s = _steady_rad_s(plan, now_s, span_s)
+            steady_rad_s = _steady_rad_s(backwards[:_samples(span_s)])
             moving = np.abs(steady_rad_s) >= LEAST_RAD / span_s
             if moving.any():
                 return self._lags(now_s, span_s, steady_rad_s, moving)
@@ -108,10 +109,13 @@ def _spans_s(speed: float) -> Iterator[float]:
     yield longest_s
 
 
-def _steady_rad_s(plan: JointTrajectory, now_s: float, span_s: float) -> Floats:
-    """(J,) the slowest that each joint of the plan was, of late; 0 where it turned."""
-    back_s = LAG_S + span_s
-    speeds_rad_s = plan.sample(np.linspace(now_s - back_s, now_s, round(back_s / SAMPLED_S) + 1)).dq_rad_s
-    direction = np.sign(speeds_rad_s[-1])
-    is_steady = (np.sign(speeds_rad_s) == direction).all(axis=0)
-    return np.where(is_steady, direction * np.abs(speeds_rad_s).min(axis=0), 0.0)
+def _samples(span_s: float) -> int:
+    """How many, SAMPLED_S apart, look back over a span and the lag before it."""
+    return round((LAG_S + span_s) / SAMPLED_S) + 1
+
+
+def _steady_rad_s(backwards_rad_s: Floats) -> Floats:
+    """(J,) the slowest of speeds (n, J), the newest first; 0 where a joint turned."""
+    direction = np.sign(backwards_rad_s[0])
+    is_steady = (np.sign(backwards_rad_s) == direction).all(axis=0)
+    return np.where(is_steady, direction * np.abs(backwards_rad_s).min(axis=0), 0.0)

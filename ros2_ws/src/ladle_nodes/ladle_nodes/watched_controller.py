@@ -33,7 +33,9 @@ class WatchedJtc(AcknowledgedJtc):
 
     def __init__(self, joint_names: tuple[str, ...], send: Callable[[JtcMessage], None], node: Node,
                  publisher: Publisher, bounds: WatchdogBounds) -> None:
-        super().__init__(joint_names, send, self._all_acknowledged, bounds)
+        super().__init__(joint_names, self._publish, self._all_acknowledged, bounds)
+        self._send_on, self._published_s = send, float("-inf")
+        self._lives_s = publisher.qos_profile.lifespan.nanoseconds * 1e-9 or float("inf")
         self._node, self._publisher, self._topic = node, publisher, publisher.topic_name
         self._controller = self._topic.rsplit("/", 1)[0]  # /NODE/joint_trajectory
         self._looked_s, self._trouble = float("-inf"), None
@@ -46,6 +48,10 @@ class WatchedJtc(AcknowledgedJtc):
         if now_s - self._looked_s >= LOOK_EVERY_S:
             self._looked_s, self._trouble = now_s, self._reader_missing() or self._rival()
         return self._trouble
+
+    def _publish(self, message: JtcMessage) -> None:
+        self._send_on(message)
+        self._published_s = time.monotonic()
 
     def _reader_missing(self) -> Trouble | None:
         """A recorder that reads too is no controller."""
@@ -74,10 +80,12 @@ class WatchedJtc(AcknowledgedJtc):
                      self._topic)
 
     def _all_acknowledged(self) -> bool:
+        """What has outlived its lifespan is not missed by the writer any more, but has not been heard for that."""
         if not self._can_ask:
             return True
         try:
-            return self._publisher.wait_for_all_acked(AT_ONCE)
+            known = self._publisher.wait_for_all_acked(AT_ONCE)
+            return known and time.monotonic() - self._published_s < self._lives_s
         except rclpy_implementation.RCLError as error:
             self._can_ask = False
             log.warning("acknowledgements cannot be had (%s): a trajectory that is lost will be seen by the joints "
