@@ -10,8 +10,8 @@ thinks. A frame *at* an instant counts as seen, not only one before it. The thre
 policy (`safety/watchdogs.py`, docs/safety.md): on trouble the arm comes to rest. What leads to HOLD is over with its
 cause, once the arm stands; what leads to STOPPED or FAULT needs a new RealEnv.
 
-A real robot (`config.real_robot`) has to report its own condition: hand its reports to `watchdogs.arm.see`, and those of
-a hold-to-run button to `watchdogs.button`. Without them nothing moves.
+A real robot (`config.real_robot`) has to report its own condition: hand its reports to `watchdogs.arm.see`, and those
+of a hold-to-run button to `watchdogs.button`. Without them nothing moves.
 """
 
 from __future__ import annotations

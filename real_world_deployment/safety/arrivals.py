@@ -35,7 +35,7 @@ class Arrivals:
             self._is_open, self._looked_s, self._open_s = True, now_s, 0.0
 
     def are_missing(self, now_s: float) -> bool:
-        """Whether plans have been missing for too long, at some time since a motion began; to be asked at every tick."""
+        """Whether plans have been missing for too long since a motion began; to be asked at every tick."""
         if not self._is_open or self._are_missing:
             return self._are_missing
         if self._all_acknowledged():

@@ -28,7 +28,7 @@ class Watchdogs:
                  periods_s: dict[str, float]) -> None:
         """
         Args:
-            controller: asked if it is `SelfChecking`, and whether plans arrive if it is `Acknowledging`.
+            controller: asked if it is `SelfChecking`; whether plans arrive, if it is `Acknowledging`.
             periods_s: of each camera.
         """
         self._config, self._observations, self._controller = config, observations, controller
@@ -57,8 +57,8 @@ class Watchdogs:
         """What is wrong now, the worst first; None if nothing is."""
         reported, self._reported = self._reported, None
         return (self._clock(now_s) or reported or self.arm.blocked() or self._commanded() or self._known_controller()
-                or self._arrivals(now_s, plan) or self._following.trouble(now_s, plan) or self._sensors(now_s) or self.arm.trouble(now_s)
-                or self._let_go(now_s))
+                or self._arrivals(now_s, plan) or self._following.trouble(now_s, plan) or self._sensors(now_s)
+                or self.arm.trouble(now_s) or self._let_go(now_s))
 
     def _clock(self, now_s: float) -> Trouble | None:
         why = self.clock.problem(now_s)

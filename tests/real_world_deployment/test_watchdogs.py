@@ -53,7 +53,8 @@ class Listened(AcknowledgedJtc):
 
     def __init__(self, arm: Any, config: DeploymentConfig) -> None:
         super().__init__((), self._carry, lambda: not self._lost, config.bounds)
-        self.arm, self.is_lossy, self.wrong = arm, False, None
+        self.arm, self.is_lossy = arm, False
+        self.wrong: Trouble | None = None
         self._lost: list[tuple[Splice, float]] = []
         self._lives_s = config.switch_lead_s
         self.carried = 0
@@ -159,7 +160,7 @@ def _sway(bench: FreeBench) -> None:
     home = bench.policy.predict(bench.loop.observations.window([bench.now_s], bench.policy.observation_keys))
 
     def predict(window: ObservationWindow) -> ActionChunk:
-        times_s = window.time_s + 0.1 * np.arange(1, 16)
+        times_s = window.time_s + 0.1 * np.arange(1, 16, dtype=np.float64)
         poses = np.tile(home.parts["pose"][0], (15, 1))
         poses[:, 1] += 0.08 * np.sin(np.pi * (times_s - begun_s))
         return ActionChunk(window.time_s, times_s, {"pose": poses})

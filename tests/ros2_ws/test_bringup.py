@@ -107,7 +107,7 @@ def test_the_launch_file_and_ladle_up_start_the_same(
 
 
 def test_a_simulated_run_is_in_no_domain_of_a_robots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither in 0, where a robot is unless somebody says otherwise; what the user says counts, and is checked later."""
+    """Nor in 0, where one is unless somebody says otherwise; what the user says counts, and is looked at later."""
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
     assert environment("sim")["ROS_DOMAIN_ID"] not in ("", "0")
     assert "ROS_DOMAIN_ID" not in environment("franka")

@@ -24,7 +24,7 @@ DIRECTION = np.array([1.0, -0.6, 0.3, 0.0, -0.8, 0.1, 0.5])
 
 def _plan(home_rad: Array, rad_s: float) -> JointTrajectory:
     """From rest to rest in 6 s; the fastest joint reaches rad_s in the middle."""
-    times_s = np.arange(241) * 0.025
+    times_s = 0.025 * np.arange(241, dtype=np.float64)
     angle = 2.0 * np.pi * times_s / 6.0
     way = 0.5 * rad_s * np.stack([times_s - np.sin(angle) * 6.0 / (2.0 * np.pi), 1.0 - np.cos(angle),
                                   np.sin(angle) * 2.0 * np.pi / 6.0])
@@ -56,7 +56,8 @@ def test_a_slow_arm_with_noise_that_follows_late_is_left_alone(task: TaskConfig,
     assert _watched(task, chain, plan, 0.1, lambda now_s: plan.sample(now_s - lag_s).q_rad[0]) is None
 
 
-@pytest.mark.parametrize(("rad_s", "ahead_rad"), [(0.01, 0.004), (0.02, 0.005), (0.05, 0.006), (0.1, 0.009), (0.2, 0.018)])
+@pytest.mark.parametrize(("rad_s", "ahead_rad"), [(0.01, 0.004), (0.02, 0.005), (0.05, 0.006), (0.1, 0.009),
+                                                  (0.2, 0.018)])
 def test_a_slow_arm_that_stops_is_seen_before_its_plan_is_far_ahead(task: TaskConfig, chain: KinematicChain,
                                                                    home_rad: Array, rad_s: float, ahead_rad: float
                                                                    ) -> None:

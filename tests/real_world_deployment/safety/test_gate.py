@@ -15,9 +15,9 @@ from ladle.task import TaskConfig
 from real_world_deployment.arm_condition import ArmCondition
 from real_world_deployment.config import DeploymentConfig, WatchdogBounds
 from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.safety.alarms import Alarm, Trouble
 from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.gate import StartGate
-from real_world_deployment.safety.alarms import Alarm, Trouble
 from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.safety.watchdogs import Watchdogs
 

@@ -94,7 +94,8 @@ class PolicyNode:
                                     wait=self._lockstep)
         recorded, caller = self._recording.of(policy, self._process or SynchronousCaller(policy))
         observations = ObservationBuffer(self._task, chain)
-        self._loop = DeploymentLoop(self._task, recorded, self._controller(chain, config), chain, config, observations, caller)
+        controller = self._controller(chain, config)
+        self._loop = DeploymentLoop(self._task, recorded, controller, chain, config, observations, caller)
         self._listen(observations, config)
         self._is_configured = True
 
