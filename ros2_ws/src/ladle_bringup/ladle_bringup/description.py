@@ -223,9 +223,9 @@ def environment(robot: str) -> dict[str, str]:
     """Variables that every node gets on top of what is there already; a user's own profile wins.
 
     A simulated run keeps to this machine, and to a domain where no robot is unless the user has chosen one: its
-    set-points must never reach a real arm (`ladle_nodes/no_real_arm.py` refuses one that is there all the same). The
-    nodes' matrices are small: a second thread of numpy's BLAS would gain nothing, and the loop would wait for it wherever
-    something of higher priority has its core. The policy's own library is not touched.
+    set-points must never reach a real arm (`ladle_nodes/no_real_arm.py` refuses one that is there all the same).
+    The nodes' matrices are small: a second thread of numpy's BLAS would gain nothing, and the loop would wait for it
+    wherever something of higher priority has its core. The policy's own library is not touched.
     """
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE") or str(fastdds_profile())
     variables = {"FASTDDS_DEFAULT_PROFILES_FILE": profile,
