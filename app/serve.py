@@ -16,7 +16,8 @@ log = logging.getLogger("ladle.serve")
 
 def serve(settings: BringupSettings, guidance: Guidance | None) -> NoReturn:
     """Become the node that serves the settings' policy, asked for the guidance's mass; its signals are the node's."""
+    variables = {**os.environ, **environment(settings.robot)}
     log.info("ROS_DOMAIN_ID=%s; the run needs the same: ladle up --remote-policy, or launch with policy:=remote",
-             os.environ.get("ROS_DOMAIN_ID", "0"))
+             variables.get("ROS_DOMAIN_ID", "0"))
     line = command(policy_server(replace(settings, **guidance_parameters(guidance))))
-    os.execve(line[0], line, {**os.environ, **environment(settings.robot)})
+    os.execve(line[0], line, variables)

@@ -45,7 +45,10 @@ class WatchdogBounds:
         camera_frozen_s: stamps over which frames are the same byte for byte.
         arm_report_s: for the arm's own alarms: a Franka's driver reports 30 times a second or more often.
         arm_unknown_s: after the arm's last report.
-        controller_dead_s: for the arm to be seen standing while its plan moves.
+        controller_dead_s: for the arm to be seen standing while its plan moves, or another publisher of trajectories.
+        unacknowledged_s: so long a trajectory may take to be acknowledged (at most 0.04 s on a machine with three times
+            as much to do as it can). The plan before it is left by the controller look_ahead_s after its sending, and
+            nothing that still lives (switch_lead_s) may arrive after that.
         policy_silent_margin_s: on top of twice the latency, after a question.
         uncertain_below: a classifier that is less sure than this of its likeliest stage, so many uncertain_decisions
             in a row, holds the arm.
@@ -62,6 +65,7 @@ class WatchdogBounds:
     arm_report_s: Positive = 0.045
     arm_unknown_s: Positive = 0.15
     controller_dead_s: Positive = 0.15
+    unacknowledged_s: Positive = 0.05
     policy_silent_margin_s: Positive = 0.2
     uncertain_below: Annotated[float, Field(ge=0, le=1)] = 0.4
     uncertain_decisions: Annotated[int, Field(ge=1)] = 3
@@ -104,7 +108,8 @@ class DeploymentConfig:
         frozen_camera_check: whether frames that are all alike hold the arm: real sensors have noise, simulated ones
             may show a scene at rest exactly alike.
         arm_condition_required: whether the arm must report its own condition.
-        following_error_rad: how far a joint may be from the plan in force; beyond it the run is a fault.
+        following_error_rad: how far a joint may be from the plan in force at full speed, and less at a share of it
+            (`safety/following.py`); beyond it the run is a fault.
         max_policy_failures: so many errors of the policy in a row stop the run.
         home: whether a run begins by homing.
         home_speed_share: share of the velocity limits that homing uses.

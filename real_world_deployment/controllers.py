@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from real_world_deployment.config import WatchdogBounds
+from real_world_deployment.safety.arrivals import Arrivals
 from real_world_deployment.splice import Splice
 from real_world_deployment.trajectory import NODE_MS, JointTrajectory
 
@@ -66,3 +68,33 @@ class JtcController:
             stamp_s = (round(plan.start_s * 1000.0) - NODE_MS) / 1000.0
         self._send(JtcMessage(stamp_s, self._joint_names, plan.times_s - stamp_s, plan.q_rad, plan.dq_rad_s,
                               plan.ddq_rad_s2))
+
+
+class AcknowledgedJtc(JtcController):
+    """Knows whether its messages arrive, and sends none to a controller that has left its plan meanwhile.
+
+    Args:
+        all_acknowledged: whether every reader has what was sent last, or it is too old to be of use.
+    """
+
+    def __init__(self, joint_names: tuple[str, ...], send: Callable[[JtcMessage], None],
+                 all_acknowledged: Callable[[], bool], bounds: WatchdogBounds) -> None:
+        super().__init__(joint_names, send)
+        self._arrivals = Arrivals(all_acknowledged, bounds.unacknowledged_s, 2.0 * bounds.tick_s)
+
+    def follow(self, splice: Splice, now_s: float) -> None:
+        """Send the plan, unless those before it are missing: it would be a step by now."""
+        if splice.trajectory.start_s > now_s:
+            self._arrivals.begin_anew()
+        elif self._arrivals.are_missing(now_s):
+            return
+        super().follow(splice, now_s)
+        self._arrivals.note_sent(now_s)
+
+    def unheard(self, now_s: float) -> str | None:
+        """That what is sent has not been acknowledged for too long."""
+        return "trajectories do not arrive at the controller" if self._arrivals.are_missing(now_s) else None
+
+    def begin_anew(self) -> None:
+        """The arm stands, and what comes next begins from there."""
+        self._arrivals.begin_anew()

@@ -171,6 +171,14 @@ class RingReader:
         raise ObservationError(f"ring {self.name!r}: {k} records cannot be copied before they are overwritten; "
                                f"give the ring more than {segment.layout.slots} slots")
 
+    def newest_receive_ns(self) -> int | None:
+        """When the newest record was received, without copying it; None without one."""
+        segment = self._attached()
+        written = 0 if segment is None else max(int(segment.count[0]), 0)
+        if segment is None or written == 0:
+            return None
+        return int(segment.words[(written - 1) % segment.layout.slots, 2].view(np.int64))
+
     def get(self, number: int) -> Record | None:
         """A record by its number; None where it is not there any more or not yet."""
         segment = self._attached()

@@ -6,7 +6,12 @@ schedules poses and drops those whose time has passed. Cameras and joints come f
 What is different lies underneath: a chunk becomes a motion that keeps the task's limits and ends at rest, or is refused
 and the running motion goes on; stale joints refuse too. The controller never holds more than 150 ms of it and a way to
 rest (`receding.py`): a thread renews that, so the arm comes to rest when the script dies, and goes on while the script
-thinks. A frame *at* an instant counts as seen, not only one before it.
+thinks. A frame *at* an instant counts as seen, not only one before it. The thread also asks the watchdogs that need no
+policy (`safety/watchdogs.py`, docs/safety.md): on trouble the arm comes to rest. What leads to HOLD is over with its
+cause, once the arm stands; what leads to STOPPED or FAULT needs a new RealEnv.
+
+A real robot (`config.real_robot`) has to report its own condition: hand its reports to `watchdogs.arm.see`, and those
+of a hold-to-run button to `watchdogs.button`. Without them nothing moves.
 """
 
 from __future__ import annotations
@@ -22,15 +27,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ladle.errors import MotionError, ObservationError
+from ladle.errors import DeploymentError, MotionError, ObservationError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
 from ladle.pose import quaternion_from_rotation_vector, rotation_vector
 from ladle.task import TaskConfig
+from real_world_deployment.arm_motion import SETTLED_S
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
 from real_world_deployment.frame_ring import Record, RingReader
 from real_world_deployment.receding import RecedingPlan
+from real_world_deployment.ring_watch import RingWatch
+from real_world_deployment.safety.alarms import Trouble
+from real_world_deployment.safety.following import allowed_error_rad
 from real_world_deployment.safety.task_limits import limits_of
 from real_world_deployment.sensor_rings import IMAGE, JOINTS, camera_ring, joints_ring
 from real_world_deployment.splice import Splicer
@@ -49,6 +58,8 @@ class RealEnv:
         frequency, n_obs_steps, dt: as in the Diffusion Policy code.
         start_ns: where the controller's times count from, on the clock of time.time_ns().
         refusal: why the last actions were refused; empty where they were not.
+        watchdogs: where the arm's reports go.
+        fault: what has stopped the arm for good; None while nothing has.
     """
 
     def __init__(self, task: TaskConfig, chain: KinematicChain, controller: Controller,
@@ -65,14 +76,19 @@ class RealEnv:
 
         Raises:
             MotionError: the task has no limits or joints.
+            DeploymentError: a real robot that need not report its own condition.
         """
         if task.limits is None or task.joints is None or task.home is None:
             raise MotionError(f"task {task.name} cannot move an arm: its file needs joints, limits and home")
+        config = config or DeploymentConfig()
+        if config.real_robot and not config.arm_condition_required:
+            raise DeploymentError("a real robot must be watched by its own reports: set arm_condition_required in the "
+                                  "config, and hand them to RealEnv.watchdogs.arm.see")
         self.frequency = task.rate_hz if frequency is None else frequency
         self.dt, self.n_obs_steps = 1.0 / self.frequency, n_obs_steps
         self.refusal = ""
         self._task, self._chain = task, chain
-        self._config, self._clock_ns = config or DeploymentConfig(), clock_ns
+        self._config, self._clock_ns, self.start_ns = config, clock_ns, clock_ns()
         if camera_rings is None:
             camera_rings = {key: camera_ring(task, key) for key in task.extracted_cameras}
         self._cameras = {key: RingReader(name) for key, name in camera_rings.items()}
@@ -82,9 +98,13 @@ class RealEnv:
         posture_rad = np.asarray(task.home.posture_rad, np.float64)
         self._splicer = Splicer(chain, limits, self._config, POSE_PART, "pose", posture_rad, self.dt)
         self._receding = RecedingPlan(limits, self._config, controller.follow)
+        self._watch_over = RingWatch(task, chain, limits, self._config, controller, self._joints, self._cameras,
+                                     self.start_ns)
+        self.watchdogs = self._watch_over.watchdogs
+        self._held: Trouble | None = None
+        self.fault: Trouble | None = None
         self._lock, self._is_ending = threading.Lock(), False
         self._renewing: threading.Thread | None = None
-        self.start_ns = clock_ns()
 
     def __enter__(self) -> RealEnv:
         """Wait until everything is there."""
@@ -122,18 +142,14 @@ class RealEnv:
         now_s = self._now_s()
         with self._lock:
             self._is_ending = True
-            running = self._receding.refresh(now_s)
-            if running is None:
-                return
-            try:
-                self._receding.follow(self._splicer.stop(running, now_s), now_s)
-            except MotionError as error:
-                log.warning("no shorter stop than the plan's own tail: %s", error)
+            self._rest(now_s)
 
     def refresh(self) -> None:
-        """Give the controller the next part of the running plan if it is due: what the thread does all the time."""
+        """Look for trouble, and give the controller the next part of the running plan if it is due: what the thread
+        does all the time.
+        """
         with self._lock:
-            self._receding.refresh(self._now_s())
+            self._watch(self._now_s())
 
     def get_obs(self) -> dict[str, NDArray[Any]]:
         """The last n_obs_steps at instants dt apart, the last one that of the newest frame.
@@ -192,12 +208,10 @@ class RealEnv:
         relative_s = times[is_new] - self.start_ns * 1e-9
         chunk = ActionChunk(now_s, relative_s, {POSE_PART: poses[is_new]})
         with self._lock:
-            running = self._receding.refresh(now_s)
+            self._watch(now_s)
             q_rad = np.asarray(joints[-1].arrays[JOINTS], np.float64)
-            if running is None:
-                running = at_rest(q_rad, now_s)
-                self._receding.stand(running)
             try:
+                running = self._begun(q_rad, now_s)
                 self._refuse_astray(q_rad, running, joints[-1].receive_ns)
                 self._receding.follow(self._splicer.join(chunk, running, now_s), now_s)
             except MotionError as error:
@@ -221,12 +235,66 @@ class RealEnv:
             self.refresh()
             time.sleep(self._config.refresh_s / 3)
 
+    def _watch(self, now_s: float) -> None:
+        """Ask the watchdogs, and keep the controller supplied."""
+        self._watch_over.take_joints(now_s)
+        if self.running is None:
+            return
+        trouble = self.fault or self._watch_over.look(now_s, self.running)
+        if trouble is not None and trouble is not self.fault:
+            self._react(trouble, now_s)
+        elif trouble is None and self._held is not None and now_s >= self.running.end_s + SETTLED_S:
+            log.info("over: %s", self._held.reason)
+            self._held = None
+            self._receding.clear()  # the next actions begin from the measured joints
+        self._receding.refresh(now_s)
+
+    def _react(self, trouble: Trouble, now_s: float) -> None:
+        """Come to rest; told once."""
+        if self._held is None:
+            log.warning("%s: %s", trouble.alarm.value, trouble)
+            if trouble.reaction.brakes:
+                self._rest(now_s)
+        if not trouble.reaction.brakes:
+            self._receding.let_go()
+        self._held = trouble
+        if trouble.reaction.state != "HOLD":
+            self.fault = trouble
+
+    def _rest(self, now_s: float) -> None:
+        """Brake; where no way to rest is safe from here on, the controller ends what it holds."""
+        running = self._receding.refresh(now_s)
+        if running is None or now_s >= running.end_s:
+            return
+        try:
+            self._receding.follow(self._splicer.stop(running, now_s), now_s)
+        except MotionError as error:
+            log.warning("no shorter stop than what is held: %s", error)
+            self._receding.let_go()
+
+    def _begun(self, q_rad: Array, now_s: float) -> JointTrajectory:
+        """The plan in force; at the first actions, and after a hold, it stands where the arm is.
+
+        Raises:
+            MotionError: something is wrong, or not known to be good.
+        """
+        if self.fault is not None:
+            raise MotionError(f"{self.fault}; make a new RealEnv then")
+        if self._held is not None:
+            raise MotionError(str(self._held))
+        if self.running is not None:
+            return self.running
+        self._watch_over.expect_good(now_s)
+        running = at_rest(q_rad, now_s)
+        self._receding.stand(running)
+        return running
+
     def _refuse_astray(self, q_rad: Array, running: JointTrajectory, receive_ns: int) -> None:
         """An arm that was moved away from its plan, or left behind by its controller, must not be pulled there."""
         error_rad = float(np.max(np.abs(q_rad - running.sample((receive_ns - self.start_ns) * 1e-9).q_rad[0])))
-        if error_rad > self._config.following_error_rad:
+        if error_rad > allowed_error_rad(self._config):
             raise MotionError(f"the arm is {error_rad:.3f} rad from its plan, at most "
-                              f"{self._config.following_error_rad} rad are allowed; make a new RealEnv once it may "
+                              f"{allowed_error_rad(self._config):g} rad are allowed; make a new RealEnv once it may "
                               "move again")
 
     def _records(self, key: str, reader: RingReader, rate_hz: float) -> list[Record]:

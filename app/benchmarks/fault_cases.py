@@ -18,6 +18,8 @@ LOSS = 0.2
 STOP_AGAIN_S = 0.02
 # The policy is asked at every fourth tick of 0.1 s.
 QUESTION_S = 0.4
+# The controller brakes then, and what comes of its old plan would be a step.
+OUTAGE_S = 0.25
 CAMERA = "relay camera_1"
 # What a network carries: all streams but the machine's own clock.
 NETWORK = tuple(stream for stream in relays() if stream != "clock")
@@ -85,7 +87,9 @@ def faults() -> tuple[Fault, ...]:
               ("arm_user_stopped",)),
         Fault("network_dropped", "nothing but the clock gets through for 2 s",
               lambda s: _lose_messages(s, NETWORK, 1.0, 2.0), _forward_all,
-              ("joints_stale", "camera_stale", "arm_unknown", "controller_dead")),
+              ("joints_stale", "camera_stale", "arm_unknown", "controller_dead", "trajectories_lost")),
+        Fault("trajectories_lost", f"trajectories alone do not get through for {OUTAGE_S:g} s",
+              lambda s: _stall_for(s, OUTAGE_S, ("relay trajectories",)), lambda s: None, ("trajectories_lost",)),
     )
 
 

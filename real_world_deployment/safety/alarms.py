@@ -27,6 +27,8 @@ class Alarm(Enum):
     CLASSIFIER_UNCERTAIN = "classifier_uncertain"
     TRACKING_ERROR = "tracking_error"
     CONTROLLER_DEAD = "controller_dead"
+    TRAJECTORIES_LOST = "trajectories_lost"
+    OTHER_COMMANDER = "other_commander"
     ARM_REFLEX = "arm_reflex"
     ARM_USER_STOPPED = "arm_user_stopped"
     ARM_GUIDING = "arm_guiding"
@@ -65,6 +67,9 @@ REACTIONS: dict[Alarm, Reaction] = {
     Alarm.CLASSIFIER_UNCERTAIN: Reaction("HOLD", "it goes on when the stage is clear; or /ladle/resume"),
     Alarm.TRACKING_ERROR: Reaction("FAULT", f"free the arm and check the controller, {CLEAR}", brakes=False),
     Alarm.CONTROLLER_DEAD: Reaction("FAULT", f"load and activate the controller, {CLEAR}", brakes=False),
+    Alarm.TRAJECTORIES_LOST: Reaction("HOLD", "check the network to the controller; it goes on by itself once the arm "
+                                      "stands", brakes=False),
+    Alarm.OTHER_COMMANDER: Reaction("FAULT", f"end the other program, {CLEAR}", brakes=False),
     Alarm.ARM_REFLEX: Reaction("FAULT", f"recover the arm from its error, {CLEAR}", brakes=False),
     Alarm.ARM_USER_STOPPED: Reaction("FAULT", f"release the arm's stop, {CLEAR}", brakes=False),
     Alarm.ARM_GUIDING: Reaction("FAULT", f"let go of the arm, {CLEAR}", brakes=False),
@@ -122,7 +127,9 @@ def detection_bound_s(alarm: Alarm, config: DeploymentConfig, period_s: float, l
         Alarm.JOINTS_STALE: bounds.joints_stale_s,
         Alarm.ARM_UNKNOWN: bounds.arm_unknown_s,
         **dict.fromkeys((Alarm.ARM_REFLEX, Alarm.ARM_USER_STOPPED, Alarm.ARM_GUIDING), bounds.arm_report_s),
-        Alarm.CONTROLLER_DEAD: bounds.controller_dead_s,
+        **dict.fromkeys((Alarm.CONTROLLER_DEAD, Alarm.OTHER_COMMANDER), bounds.controller_dead_s),
+        # The first plan that is lost is sent a refresh later; a look before, a look after.
+        Alarm.TRAJECTORIES_LOST: config.refresh_s + bounds.unacknowledged_s + 2.0 * bounds.tick_s,
         Alarm.POLICY_SILENT: silence_bound_s(config, latency_p95_s),
         Alarm.POLICY_FAILED: config.max_policy_failures * decision_s,
         Alarm.CLASSIFIER_UNCERTAIN: bounds.uncertain_decisions * decision_s,

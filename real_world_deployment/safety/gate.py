@@ -13,6 +13,7 @@ from ladle.kinematics import KinematicChain
 from ladle.task import TaskConfig
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.safety.alarms import Trouble
 from real_world_deployment.safety.joint_limits import MotionLimits
 from real_world_deployment.safety.sampled import SampledMotion
 from real_world_deployment.safety.self_checking import SelfChecking
@@ -113,11 +114,11 @@ class StartGate:
             why = self._watchdogs.arm.unready()
             return Denial("arm", why, "recover the arm from its error or stop, and activate the trajectory controller"
                           ) if why else None
-        return Denial("arm", trouble.reason, trouble.reaction.remedy.partition(", then")[0].partition("; it")[0])
+        return Denial("arm", trouble.reason, _remedy(trouble))
 
     def _known_controller(self, now_s: float) -> Denial | None:
-        why = self._controller.problem() if isinstance(self._controller, SelfChecking) else None
-        return Denial("controller", why, "load and activate one that the documentation names") if why else None
+        trouble = self._controller.problem() if isinstance(self._controller, SelfChecking) else None
+        return None if trouble is None else Denial("controller", trouble.reason, _remedy(trouble))
 
     def _start(self, now_s: float) -> Denial | None:
         """A policy takes over near to where its demonstrations began: at home, or where the arm is without homing."""
@@ -134,3 +135,8 @@ class StartGate:
         remedy = ("the run homes to the task's home pose: make it the one of the demonstrations" if self._config.home
                   else "let the run home, or move the arm there by hand")
         return Denial("start", why, remedy) if why else None
+
+
+def _remedy(trouble: Trouble) -> str:
+    """What to do, without what would follow in a run."""
+    return trouble.reaction.remedy.partition(", then")[0].partition("; it")[0]

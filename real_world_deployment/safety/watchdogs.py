@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from real_world_deployment.arm_condition import ArmWatch
+from real_world_deployment.arm_motion import SETTLED_S
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.observation import JOINTS, ObservationBuffer
 from real_world_deployment.safety.alarms import Alarm, Trouble
@@ -10,7 +11,7 @@ from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.following import Following
 from real_world_deployment.safety.frozen_cameras import FrozenCameras
 from real_world_deployment.safety.hold_to_run import HoldToRun
-from real_world_deployment.safety.self_checking import SelfChecking
+from real_world_deployment.safety.self_checking import Acknowledging, SelfChecking
 from real_world_deployment.trajectory import JointTrajectory
 
 
@@ -27,7 +28,7 @@ class Watchdogs:
                  periods_s: dict[str, float]) -> None:
         """
         Args:
-            controller: asked if it is `SelfChecking`.
+            controller: asked if it is `SelfChecking`; whether plans arrive, if it is `Acknowledging`.
             periods_s: of each camera.
         """
         self._config, self._observations, self._controller = config, observations, controller
@@ -55,17 +56,30 @@ class Watchdogs:
     def look(self, now_s: float, plan: JointTrajectory | None) -> Trouble | None:
         """What is wrong now, the worst first; None if nothing is."""
         reported, self._reported = self._reported, None
-        return (self._clock(now_s) or reported or self.arm.blocked() or self._known_controller()
-                or self._following.trouble(now_s, plan) or self._sensors(now_s) or self.arm.trouble(now_s)
-                or self._let_go(now_s))
+        return (self._clock(now_s) or reported or self.arm.blocked() or self._commanded() or self._known_controller()
+                or self._arrivals(now_s, plan) or self._following.trouble(now_s, plan) or self._sensors(now_s)
+                or self.arm.trouble(now_s) or self._let_go(now_s))
 
     def _clock(self, now_s: float) -> Trouble | None:
         why = self.clock.problem(now_s)
         return None if why is None else Trouble(Alarm.CLOCK_JUMP, f"the clock {why}")
 
-    def _known_controller(self) -> Trouble | None:
-        why = self._controller.problem() if isinstance(self._controller, SelfChecking) else None
+    def _commanded(self) -> Trouble | None:
+        """An arm that has left its mode has lost its controller; what comes back later would begin with a step."""
+        why = self.arm.unready()
         return None if why is None else Trouble(Alarm.CONTROLLER_DEAD, why)
+
+    def _known_controller(self) -> Trouble | None:
+        return self._controller.problem() if isinstance(self._controller, SelfChecking) else None
+
+    def _arrivals(self, now_s: float, plan: JointTrajectory | None) -> Trouble | None:
+        """A controller that was not reached ends what it holds: until it has, nobody knows where that leads."""
+        if not isinstance(self._controller, Acknowledging) or (why := self._controller.unheard(now_s)) is None:
+            return None
+        if plan is not None and now_s < plan.end_s + SETTLED_S:
+            return Trouble(Alarm.TRAJECTORIES_LOST, why)
+        self._controller.begin_anew()
+        return None
 
     def _sensors(self, now_s: float) -> Trouble | None:
         """A tick earlier than the bound, which the next one might miss."""

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ladle.errors import MotionError, ObservationError
+from ladle.errors import DeploymentError, MotionError, ObservationError
 from ladle.kinematics import KinematicChain
 from ladle.task import TaskConfig
+from real_world_deployment.arm_condition import ArmCondition
+from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.frame_ring import RingWriter
 from real_world_deployment.real_env import RealEnv
 from real_world_deployment.ring_layout import RingLayout
@@ -35,6 +37,7 @@ class Robot:
         self.env = RealEnv(task, chain, self, {"camera_1": self.camera.name}, self.joints.name,
                            clock_ns=lambda: self.now_ns)
         self.setpoints: list[Array] = []
+        self.moved_rad, self.moved_rad_s, self.has_joints, self.mode = 0.0, 0.0, True, ""
 
     def follow(self, splice: Splice, now_s: float) -> None:
         self.plan, self.sent = splice.trajectory, self.sent + 1
@@ -46,10 +49,14 @@ class Robot:
             ms = (self.now_ns - START_NS) // 1_000_000
             q = self.home_rad if self.plan is None else self.plan.sample(ms / 1000.0).q_rad[0]
             self.setpoints.append(q)
+            self.moved_rad += 0.001 * self.moved_rad_s
+            if self.mode and ms % 20 == 0:
+                now_s = (self.now_ns - self.env.start_ns) * 1e-9
+                self.env.watchdogs.arm.see(ArmCondition(self.mode, (), 1.0, now_s))
             if self.is_alive and ms % 10 == 0:
                 self.env.refresh()
-            if ms % 5 == 0:
-                self.joints.put({"q": q}, self.now_ns - 1_000_000, self.now_ns)
+            if ms % 5 == 0 and self.has_joints:
+                self.joints.put({"q": q + self.moved_rad}, self.now_ns - 1_000_000, self.now_ns)
             if ms % 33 == 0:
                 image = np.full((120, 240, 3), ms // 33, np.uint8)
                 self.camera.put({"image": image}, self.now_ns - 20_000_000, self.now_ns)
@@ -133,9 +140,78 @@ def test_an_arm_that_was_moved_away_is_not_pulled_back(robot: Robot) -> None:
     assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 1
     robot.advance(1500)
     sent = robot.sent
-    robot.joints.put({"q": robot.home_rad + 0.25}, robot.now_ns, robot.now_ns)
+    robot.moved_rad_s = 0.5
+    robot.advance(500)
+    robot.moved_rad_s = 0.0
     assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 0
-    assert "0.250 rad from its plan" in robot.env.refusal
+    assert "rad from its plan; has the controller stopped?" in robot.env.refusal
+    assert robot.env.fault is not None
+    robot.advance(2000)
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 0
+    assert robot.sent == sent
+
+
+def _sink(robot: Robot) -> None:
+    """On the way down for a second and a half."""
+    robot.advance(400)
+    obs = robot.env.get_obs()
+    actions = np.tile(obs["robot_eef_pose"][-1], (16, 1))
+    actions[:, 2] -= 0.012 * np.arange(1, 17)
+    assert robot.env.exec_actions(actions, obs["timestamp"][-1] + 0.1 * np.arange(1, 17)) > 0
+    robot.advance(700)
+
+
+def test_an_arm_whose_joints_fall_silent_comes_to_rest_and_goes_on_from_where_it_stands(robot: Robot) -> None:
+    """The script's thread does not renew blindly what nobody sees; later actions begin from the measured joints."""
+    _sink(robot)
+    robot.has_joints = False
+    robot.advance(600)
+    rows = np.array(robot.setpoints)
+    np.testing.assert_array_equal(rows[-1], rows[-100])
+    robot.has_joints = True
+    robot.advance(1000)
+    obs = robot.env.get_obs()
+    assert robot.env.exec_actions(obs["robot_eef_pose"][-1:], [robot.now_ns * 1e-9 + 0.3]) == 1, robot.env.refusal
+    robot.advance(500)
+    rows = np.array(robot.setpoints)
+    assert ReflexModel(robot.home_rad).check(rows) == (len(rows), None)
+
+
+def test_a_stop_that_cannot_be_planned_lets_go(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller ends what it holds, and not what the script had still in mind."""
+    _sink(robot)
+
+    def impossible(*_: object) -> None:
+        raise MotionError("the way to rest crosses the table")
+
+    monkeypatch.setattr(robot.env._splicer, "stop", impossible)
+    sent = robot.sent
+    robot.env.stop()
+    robot.advance(400)
+    assert robot.sent <= sent + 1, "a refresh that was due, and nothing more"
+    np.testing.assert_array_equal(robot.setpoints[-1], robot.setpoints[-50])
+
+
+def test_a_real_robot_is_watched_by_its_own_reports(task: TaskConfig, chain: KinematicChain, robot: Robot) -> None:
+    """Without reports nothing moves; a reflex while it moves is a fault, after which nothing is sent."""
+    with pytest.raises(DeploymentError, match=r"hand them to RealEnv\.watchdogs\.arm\.see"):
+        RealEnv(task, chain, robot, {}, robot.joints.name, config=DeploymentConfig(real_robot=True))
+    robot.env = RealEnv(task, chain, robot, {"camera_1": robot.camera.name}, robot.joints.name,
+                        config=DeploymentConfig(real_robot=True, arm_condition_required=True),
+                        clock_ns=lambda: robot.now_ns)
+    robot.advance(400)
+    pose = robot.env.get_obs()["robot_eef_pose"][-1:]
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 0
+    assert "has not reported its condition" in robot.env.refusal
+    robot.mode = "move"
+    robot.advance(100)
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 1, robot.env.refusal
+    robot.advance(100)
+    robot.mode = "reflex"
+    robot.advance(50)
+    assert robot.env.fault is not None
+    sent = robot.sent
+    robot.advance(500)
     assert robot.sent == sent
 
 

@@ -18,11 +18,14 @@ from ladle.policy import ActionChunk, ObservationWindow
 from ladle.task import TaskConfig
 from real_world_deployment.arm_condition import ArmCondition
 from real_world_deployment.config import DeploymentConfig, WatchdogBounds
+from real_world_deployment.controllers import AcknowledgedJtc, JtcMessage
 from real_world_deployment.loop import DeploymentLoop
 from real_world_deployment.loop_state import LoopState
 from real_world_deployment.policy_caller import SynchronousCaller
 from real_world_deployment.safety.alarms import REACTIONS, Alarm, Trouble, detection_bound_s
 from real_world_deployment.safety.classifier_watch import ClassifierWatch
+from real_world_deployment.splice import Splice
+from simulation.reflex_model import ReflexModel
 
 Array = NDArray[np.float64]
 TICK_MS = 10
@@ -42,16 +45,36 @@ class Caller(SynchronousCaller):
         return None if self.is_silent else super().answer()
 
 
-class Listened:
-    """The bench's arm with a topic whose readers may go."""
+class Listened(AcknowledgedJtc):
+    """The bench's arm behind a topic whose readers may go, which others may write, and which may lose what is sent.
 
-    why: str | None = None
+    What is lost is sent again, the newest alone and as long as it lives, as a reliable writer does.
+    """
 
-    def __init__(self, arm: Any) -> None:
-        self.arm, self.follow = arm, arm.follow
+    def __init__(self, arm: Any, config: DeploymentConfig) -> None:
+        super().__init__((), self._carry, lambda: not self._lost, config.bounds)
+        self.arm, self.is_lossy = arm, False
+        self.wrong: Trouble | None = None
+        self._lost: list[tuple[Splice, float]] = []
+        self._lives_s = config.switch_lead_s
+        self.carried = 0
 
-    def problem(self) -> str | None:
-        return self.why
+    def problem(self) -> Trouble | None:
+        return self.wrong
+
+    def follow(self, splice: Splice, now_s: float) -> None:
+        self._given = splice, now_s
+        super().follow(splice, now_s)
+
+    def _carry(self, message: JtcMessage) -> None:
+        self._lost, self.carried = [self._given], self.carried + 1
+        self.pass_on(self._given[1])
+
+    def pass_on(self, now_s: float) -> None:
+        """What is still alive, if anything gets through."""
+        self._lost = [given for given in self._lost if now_s <= given[1] + self._lives_s]
+        if not self.is_lossy and self._lost:
+            self.arm.follow(*self._lost.pop())
 
 
 class FreeBench:
@@ -61,8 +84,9 @@ class FreeBench:
                  config: DeploymentConfig | None = None) -> None:
         self.task, self.arm = task, loop_bench.PerfectArm(start_rad)
         policy = loop_bench.DownwardPolicy()
-        self.policy, self.caller, self.controller = policy, Caller(policy), Listened(self.arm)
+        self.policy, self.caller = policy, Caller(policy)
         self.config = config or DeploymentConfig(arm_condition_required=True, frozen_camera_check=True, latency_s=0.0)
+        self.controller = Listened(self.arm, self.config)
         self.loop = DeploymentLoop(task, policy, self.controller, chain, self.config, caller=self.caller)
         self.has_camera = self.has_joints = self.has_arm = True
         self.mode, self.image = "move", None
@@ -76,6 +100,7 @@ class FreeBench:
     def step(self) -> LoopState:
         """One tick with what has come by then."""
         self.arm.advance(self.arm.now_ms + TICK_MS)
+        self.controller.pass_on(self.now_s)
         at, observations = self.now_s, self.loop.observations
         if self.has_joints:
             q = self.arm.q_rad([at])[0]
@@ -130,6 +155,20 @@ def _drift(bench: FreeBench) -> None:
     bench.measured = lambda q: q + np.array([4.0 * (bench.now_s - begun_s), *[0.0] * 6])
 
 
+def _sway(bench: FreeBench) -> None:
+    """From side to side, fast enough for an outage to matter."""
+    home = bench.policy.predict(bench.loop.observations.window([bench.now_s], bench.policy.observation_keys))
+
+    def predict(window: ObservationWindow) -> ActionChunk:
+        times_s = window.time_s + 0.1 * np.arange(1, 16, dtype=np.float64)
+        poses = np.tile(home.parts["pose"][0], (15, 1))
+        poses[:, 1] += 0.08 * np.sin(np.pi * (times_s - begun_s))
+        return ActionChunk(window.time_s, times_s, {"pose": poses})
+
+    begun_s, bench.policy.predict = bench.now_s, predict
+
+
+OTHER = Trouble(Alarm.OTHER_COMMANDER, "/rqt commands the arm too")
 FAULTS: dict[Alarm, Callable[[FreeBench], None]] = {
     Alarm.CAMERA_STALE: lambda bench: setattr(bench, "has_camera", False),
     Alarm.CAMERA_FROZEN: lambda bench: setattr(bench, "image", 7),
@@ -139,6 +178,8 @@ FAULTS: dict[Alarm, Callable[[FreeBench], None]] = {
     Alarm.POLICY_GONE: lambda bench: setattr(bench.caller, "is_gone", True),
     Alarm.POLICY_SILENT: lambda bench: setattr(bench.caller, "is_silent", True),
     Alarm.CONTROLLER_DEAD: _stand,
+    Alarm.TRAJECTORIES_LOST: lambda bench: setattr(bench.controller, "is_lossy", True),
+    Alarm.OTHER_COMMANDER: lambda bench: setattr(bench.controller, "wrong", OTHER),
     Alarm.ARM_REFLEX: lambda bench: setattr(bench, "mode", "reflex"),
     Alarm.ARM_USER_STOPPED: lambda bench: setattr(bench, "mode", "user_stopped"),
     Alarm.ARM_GUIDING: lambda bench: setattr(bench, "mode", "guiding"),
@@ -149,7 +190,7 @@ NEXT_S = {Alarm.ARM_REFLEX: 0.02, Alarm.ARM_USER_STOPPED: 0.02, Alarm.ARM_GUIDIN
           Alarm.CAMERA_FROZEN: 0.05, Alarm.CLOCK_JUMP: 3.0}
 # At less than the bound, but for what is seen at once.
 NOT_BEFORE_S = {Alarm.CAMERA_STALE: 0.10, Alarm.CAMERA_FROZEN: 0.10, Alarm.JOINTS_STALE: 0.08,
-                Alarm.POLICY_SILENT: 0.2, Alarm.ARM_UNKNOWN: 0.12}
+                Alarm.POLICY_SILENT: 0.2, Alarm.ARM_UNKNOWN: 0.12, Alarm.TRAJECTORIES_LOST: 0.06}
 
 
 @pytest.mark.parametrize("alarm", FAULTS, ids=lambda alarm: alarm.value)
@@ -161,10 +202,10 @@ def test_a_watchdog_speaks_within_its_bound(bench: FreeBench, alarm: Alarm) -> N
     assert bench.loop.state.value == REACTIONS[alarm].state
     assert REACTIONS[alarm].remedy in bench.loop.detail
     assert NOT_BEFORE_S.get(alarm, 0.0) <= took_s <= bench.loop.bound_s(alarm) + NEXT_S.get(alarm, 0.0) + 1e-9
-    messages = len(bench.arm.messages)
-    bench.run(1.0)
+    messages = bench.controller.carried
+    bench.run(0.5)
     if not REACTIONS[alarm].brakes:
-        assert len(bench.arm.messages) == messages, "an arm that does not follow is sent nothing"
+        assert bench.controller.carried == messages, "an arm that does not follow is sent nothing"
     assert bench.loop.is_at_rest(bench.now_s)
 
 
@@ -202,9 +243,48 @@ def test_a_touch_that_one_joint_feels_is_no_dead_controller(bench: FreeBench, ba
 
 def test_a_controller_whose_topic_nobody_reads_is_dead_at_once(bench: FreeBench) -> None:
     """Though the arm still holds."""
-    bench.controller.why = "nobody reads the topic"
+    bench.controller.wrong = Trouble(Alarm.CONTROLLER_DEAD, "nobody reads the topic")
     assert bench.until_alarm(0.5) <= 0.01 + 1e-9
     assert bench.loop.run.alarm is Alarm.CONTROLLER_DEAD
+
+
+@pytest.mark.parametrize("mode", ["idle", "other"])
+def test_an_arm_whose_controller_is_deactivated_is_a_fault(bench: FreeBench, mode: str) -> None:
+    """Its mode says so, though nothing has moved yet and no error is reported; the gate then waits for a controller."""
+    bench.mode = mode
+    assert bench.until_alarm(0.5) <= bench.loop.bound_s(Alarm.CONTROLLER_DEAD)
+    assert bench.loop.run.alarm is Alarm.CONTROLLER_DEAD
+    assert f"its mode is {mode}" in bench.loop.detail
+    bench.run(0.5)
+    bench.loop.clear_fault(bench.now_s)
+    bench.loop.start(0)
+    bench.run(1.0)
+    assert bench.loop.state is LoopState.IDLE
+    bench.mode = "move"
+    bench.run(0.1)
+    assert bench.loop.state is LoopState.HOMING
+
+
+@pytest.mark.parametrize("lost_ms", [20, 50, 80, 90, 100, 120, 150, 180, 200, 220, 250, 300, 400, 700])
+def test_an_outage_of_the_trajectories_alone_is_never_a_step(bench: FreeBench, lost_ms: int) -> None:
+    """Joints, frames and the arm's reports go on; whenever the trajectories come back, the arm's limits are kept.
+
+    A short one is not even seen; a longer one holds the arm until it stands, and then the run goes on from there.
+    """
+    _sway(bench)
+    bench.run(1.0)
+    while np.abs(np.diff(bench.arm.q_rad([bench.now_s, bench.now_s + 0.001]), axis=0)).max() < 0.35e-3:
+        assert bench.step() is LoopState.RUNNING
+    bench.controller.is_lossy = True
+    for _ in range(lost_ms // TICK_MS):
+        bench.step()
+    bench.controller.is_lossy = False
+    bench.run(2.0)
+    rows = np.concatenate(bench.arm.setpoints)
+    assert ReflexModel(rows[0]).check(rows) == (len(rows), None)
+    assert bench.loop.state is LoopState.RUNNING
+    assert bench.loop.counts.holds == (lost_ms >= 100) or lost_ms in (80, 90)
+    assert not bench.loop.is_at_rest(bench.now_s)
 
 
 @pytest.mark.parametrize(("lost_ms", "state"), [(100, LoopState.RUNNING), (200, LoopState.RUNNING)])

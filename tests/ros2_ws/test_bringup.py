@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import types
 import xml.etree.ElementTree as ElementTree
@@ -16,7 +17,7 @@ import pytest
 from app.up import Bringup, command
 from ladle.errors import DeploymentError
 from ladle_bringup import description
-from ladle_bringup.description import BringupSettings, describe, environment, settings_from_text
+from ladle_bringup.description import SIMULATION_DOMAIN, BringupSettings, describe, environment, settings_from_text
 
 WORKSPACE = Path(__file__).parents[2] / "ros2_ws" / "src"
 LAUNCH_FILE = WORKSPACE / "ladle_bringup" / "launch" / "deploy.launch.py"
@@ -100,7 +101,18 @@ def test_the_launch_file_and_ladle_up_start_the_same(
     assert started == [command(node) for node in describe(settings)]
     launch_variables = {e.arguments[0]: e.arguments[1] for e in _of(launched, "SetEnvironmentVariable")}
     assert launch_variables == environment(robot)
+    if robot == "sim":  # ladle up takes a free one
+        assert launch_variables.pop("ROS_DOMAIN_ID") == os.environ.get("ROS_DOMAIN_ID", SIMULATION_DOMAIN)
     assert all(launch_variables.items() <= given.items() for given in variables)
+
+
+def test_a_simulated_run_is_in_no_domain_of_a_robots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor in 0, where one is unless somebody says otherwise; what the user says counts, and is looked at later."""
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    assert environment("sim")["ROS_DOMAIN_ID"] not in ("", "0")
+    assert "ROS_DOMAIN_ID" not in environment("franka")
+    monkeypatch.setenv("ROS_DOMAIN_ID", "7")
+    assert environment("sim")["ROS_DOMAIN_ID"] == "7"
 
 
 def test_every_described_node_exists_in_both_worlds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,13 @@ def deactivated_and_activated(console: Console) -> None:
     assert "clear it" in console.wait_for("refusal", "start")
 
 
+def thread_states(process: Path) -> list[str]:
+    """Of each thread; the last one that ends closes the socket."""
+    with contextlib.suppress(OSError):
+        return [path.read_text().rpartition(")")[2].split()[0] for path in (process / "task").glob("*/stat")]
+    return []
+
+
 def kill_policy_of(node: int) -> None:
     """kill -9 of the node's only child, and wait until it has let go of its socket."""
     children = [word for path in Path(f"/proc/{node}/task").glob("*/children") for word in path.read_text().split()]
@@ -150,7 +158,7 @@ def kill_policy_of(node: int) -> None:
         assert "policy_process" in (child / "cmdline").read_text()
         os.kill(int(child.name), signal.SIGKILL)
         until_s = time.monotonic() + PATIENCE_S
-        while child.exists() and (child / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+        while any(state not in "ZX" for state in thread_states(child)):
             assert time.monotonic() < until_s
             time.sleep(0.01)
 

@@ -15,6 +15,7 @@ from ladle.task import TaskConfig
 from real_world_deployment.arm_condition import ArmCondition
 from real_world_deployment.config import DeploymentConfig, WatchdogBounds
 from real_world_deployment.observation import ObservationBuffer
+from real_world_deployment.safety.alarms import Alarm, Trouble
 from real_world_deployment.safety.clock_watch import ClockWatch
 from real_world_deployment.safety.gate import StartGate
 from real_world_deployment.safety.task_limits import limits_of
@@ -30,8 +31,8 @@ class Controller:
     def __init__(self, why: str | None = None) -> None:
         self.why = why
 
-    def problem(self) -> str | None:
-        return self.why
+    def problem(self) -> Trouble | None:
+        return None if self.why is None else Trouble(Alarm.CONTROLLER_DEAD, self.why)
 
 
 def gate(task: TaskConfig, chain: KinematicChain, q_rad: Array, config: DeploymentConfig | None = None,

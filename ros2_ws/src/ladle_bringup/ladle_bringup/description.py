@@ -25,6 +25,8 @@ ParameterValue = bool | int | float | str
 JTC_TOPIC = "/joint_trajectory_controller/joint_trajectory"
 PLAN_TOPIC = "/ladle/plan"
 SETPOINT_TOPIC = "/forward_position_controller/commands"
+# Of simulated runs, where neither the user nor `ladle up` has chosen one: the last below Linux's ephemeral ports.
+SIMULATION_DOMAIN = "101"
 POLICIES = ("checkpoint", "blind", "replay", "hold", "sway", "remote")
 
 
@@ -229,15 +231,17 @@ def guidance_parameters(guidance: Guidance | None) -> dict[str, float]:
 def environment(robot: str) -> dict[str, str]:
     """Variables that every node gets on top of what is there already; a user's own profile wins.
 
-    A simulated run keeps to this machine: its set-points must never reach a real arm in the same domain. The nodes'
-    matrices are small: a second thread of numpy's BLAS would gain nothing, and the loop would wait for it wherever
-    something of higher priority has its core. The policy's own library is not touched.
+    A simulated run keeps to this machine, and to a domain where no robot is unless the user has chosen one: its
+    set-points must never reach a real arm (`ladle_nodes/no_real_arm.py` refuses one that is there all the same).
+    The nodes' matrices are small: a second thread of numpy's BLAS would gain nothing, and the loop would wait for it
+    wherever something of higher priority has its core. The policy's own library is not touched.
     """
     profile = os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE") or str(fastdds_profile())
     variables = {"FASTDDS_DEFAULT_PROFILES_FILE": profile,
                  "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1")}
     if robot == "sim":
         variables["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        variables["ROS_DOMAIN_ID"] = os.environ.get("ROS_DOMAIN_ID", SIMULATION_DOMAIN)
         if os.environ.get("ROS_DISTRO") == "humble":  # which knows only the older variable
             variables["ROS_LOCALHOST_ONLY"] = "1"
     return variables
@@ -281,7 +285,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _default_socket() -> str:
-    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    domain = os.environ.get("ROS_DOMAIN_ID", SIMULATION_DOMAIN)
     return str(Path(tempfile.gettempdir()) / f"ladle-{os.getuid()}-{domain}.sock")
 
 

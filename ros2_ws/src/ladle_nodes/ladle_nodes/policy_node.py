@@ -94,7 +94,8 @@ class PolicyNode:
                                     wait=self._lockstep)
         recorded, caller = self._recording.of(policy, self._process or SynchronousCaller(policy))
         observations = ObservationBuffer(self._task, chain)
-        self._loop = DeploymentLoop(self._task, recorded, self._controller(chain), chain, config, observations, caller)
+        controller = self._controller(chain, config)
+        self._loop = DeploymentLoop(self._task, recorded, controller, chain, config, observations, caller)
         self._listen(observations, config)
         if not self._lockstep:
             self._begin(self._node.get_clock().now().nanoseconds)
@@ -155,12 +156,12 @@ class PolicyNode:
         """How long after its sending a plan can still be followed, on the wall clock."""
         return config_of(self._node, self._task).switch_lead_s / float(parameter(self._node, "pace"))
 
-    def _controller(self, chain: KinematicChain) -> JtcController:
+    def _controller(self, chain: KinematicChain, config: DeploymentConfig) -> JtcController:
         """In lockstep every trajectory is accounted for anyway."""
         self._bytes = TrajectoryBytes(chain.joint_names)
         if self._lockstep:
             return JtcController(chain.joint_names, self._send)
-        return WatchedJtc(chain.joint_names, self._send, self._trajectories)
+        return WatchedJtc(chain.joint_names, self._send, self._node, self._trajectories, config.bounds)
 
     def _listen(self, observations: ObservationBuffer, config: DeploymentConfig) -> None:
         """Subscribe to what the loop needs."""

@@ -21,6 +21,7 @@ from ladle_nodes.arm_condition_publisher import ArmConditionPublisher
 from ladle_nodes.living_arm import LivingArm
 from ladle_nodes.lockstep_master import START_TIMEOUT_S, LockstepMaster
 from ladle_nodes.motion_log import MotionLog
+from ladle_nodes.no_real_arm import refuse_real_arm
 from ladle_nodes.process import Spinner, parameter, run_node, text_parameter
 from ladle_nodes.sensor_publisher import SensorPublisher
 from ladle_nodes.setpoint_sources import JtcSource, SetpointSource, TopicSource
@@ -113,6 +114,8 @@ class SimulatorNode:
         else:
             # Time that runs while a policy is being loaded would be taken from the scene.
             self._spinner.until(self._has_readers, START_TIMEOUT_S, lambda: "a reader of the cameras (policy_node)")
+        assert self._task.joints is not None
+        refuse_real_arm(self._node, self._task.joints.live_topic)
         for index, scene in enumerate(self._scenes):
             start_ns = (index + 1) * SCENE_STRIDE_NS
             if self._video is not None:
