@@ -84,7 +84,7 @@ SETTLING = frozenset({Alarm.CAMERA_STALE, Alarm.CAMERA_FROZEN, Alarm.JOINTS_STAL
 # This ends at once where it was brief: a few frames were lost by chance.
 BRIEF = frozenset({Alarm.CAMERA_STALE})
 # The network may be down, or the arm not hear its controller: then the stop that was sent is not what the arm has done.
-UNHEARD = frozenset({Alarm.JOINTS_STALE, Alarm.ARM_UNKNOWN})
+UNHEARD = frozenset({Alarm.JOINTS_STALE, Alarm.ARM_UNKNOWN, Alarm.TRAJECTORIES_LOST})
 
 
 @dataclass(frozen=True)
