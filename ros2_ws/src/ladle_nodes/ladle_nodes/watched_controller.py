@@ -20,6 +20,7 @@ from real_world_deployment.safety.alarms import Alarm, Trouble
 log = logging.getLogger("ladle.jtc")
 
 LOOK_EVERY_S = 0.02
+UNKNOWN = "_UNKNOWN_"  # in names of what ROS has discovered in part
 AT_ONCE = Duration(nanoseconds=0)
 
 
@@ -68,7 +69,7 @@ class WatchedJtc(AcknowledgedJtc):
             return None
         names = _full_names(self._node.get_publishers_info_by_topic(self._topic))
         own = self._node.get_fully_qualified_name()
-        others = sorted({name for name in names if name != own}) or [f"another {own}"]
+        others = sorted({name for name in names if name != own and UNKNOWN not in name}) or ["another program"]
         return Trouble(Alarm.OTHER_COMMANDER, f"{', '.join(others)} commands the arm too, on {self._topic} (one that "
                                               "was killed counts for 20 s)")
 
