@@ -120,13 +120,16 @@ class ProcessCaller(Introduced):
 
         It is taken in here, so that an answer for which nobody asks any more is told once and not for ever.
         """
-        if self._open is None or self._gone is not None:
+        if not self._is_waiting():
             time.sleep(timeout_s)
             return False
         if not select.select([self._link], [], [], timeout_s)[0]:
             return False
         self._take_messages()
-        return self._open is None or self._gone is not None
+        return not self._is_waiting()
+
+    def _is_waiting(self) -> bool:
+        return self._open is not None and self._gone is None
 
     def answer(self) -> ActionChunk | None:
         """The chunk when it is there.
