@@ -100,6 +100,7 @@ def bench(node: Node, request: pytest.FixtureRequest) -> Iterator[Bench]:
     assert bench.alarm() is Alarm.CONTROLLER_DEAD
     bench.start("reader", "arm_controller")
     bench.start("reader", "recorder")
+    until(lambda: {reader.node_name for reader in node.get_subscriptions_info_by_topic(TOPIC)} == set(bench.peers))
     until(lambda: bench.publisher.get_subscription_count() == 2 and bench.alarm() is None)
     yield bench
     for peer in bench.peers.values():
@@ -120,7 +121,8 @@ def test_a_recorder_is_no_controller(bench: Bench) -> None:
     """The controller reads no more; that somebody still does is no comfort."""
     bench.end("arm_controller")
     until(lambda: bench.alarm() is Alarm.CONTROLLER_DEAD)
-    assert bench.publisher.get_subscription_count() == 1
+    assert "/arm_controller reads" in str(bench.controller.problem())
+    assert [reader.node_name for reader in bench.node.get_subscriptions_info_by_topic(TOPIC)] == ["recorder"]
 
 
 @pytest.mark.parametrize("bench", [60.0, 0.2], indirect=True, ids=["plans live", "plans expire"])

@@ -59,9 +59,10 @@ class WatchedJtc(AcknowledgedJtc):
         readers = self._node.get_subscriptions_info_by_topic(self._topic)
         names = _full_names(readers)
         self._tell_best_effort(readers)
-        if self._has_read and self._controller not in names:
+        is_known = not any(UNKNOWN in name for name in names)
+        if self._has_read and is_known and self._controller not in names:
             return Trouble(Alarm.CONTROLLER_DEAD, f"{self._controller} reads {self._topic} no more")
-        self._has_read = self._controller in names
+        self._has_read = self._has_read or self._controller in names
         return None if names else Trouble(Alarm.CONTROLLER_DEAD, f"nobody reads {self._topic}")
 
     def _rival(self) -> Trouble | None:
