@@ -145,7 +145,7 @@ def test_half_made_and_unfinished_are_named(root: Path) -> None:
     """What a kill left behind is a fault; labels that are not finished are a note."""
     (root / ".partial-7").mkdir()
     (root / ".partial-3").mkdir()
-    (root / "videos/9").mkdir()
+    (root / "frames/9.zarr").mkdir()
     np.save(root / "actions/3" / PARTIAL_LABELS_FILE, np.array([0, 1, -1, -1]))
     verdict = verify_folder(root)
     assert [fault.where for fault in verdict.faults] == ["episode 7", "episode 9", "episode 3"]

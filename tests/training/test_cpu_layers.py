@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -66,6 +66,7 @@ def test_a_block_in_bfloat16_is_as_near_to_float64_as_torchs(inputs: int, output
     right = both(nn.Identity(), exact.double(), x.double())[1]
     for values in zip(mine, theirs, right, strict=True):
         a, b, c = (value.detach() for value in values)
+        assume(bool(b.isfinite().all()))  # torch's own gradients of a strided convolution may hold NaN
         size = float(c.abs().max()) + 1e-2
         assert float((a - c).abs().max()) <= 2 * float((b - c).abs().max()) + 2e-2 * size
 
