@@ -117,12 +117,7 @@ def test_a_script_of_that_code_moves_the_arm_within_its_limits(robot: Robot) -> 
 
 def test_the_arm_rests_when_the_script_dies(robot: Robot) -> None:
     """Nothing renews the plan any more: 150 ms, a way to rest, and no reflex."""
-    robot.advance(400)
-    obs = robot.env.get_obs()
-    actions = np.tile(obs["robot_eef_pose"][-1], (16, 1))
-    actions[:, 2] -= 0.012 * np.arange(1, 17)
-    assert robot.env.exec_actions(actions, obs["timestamp"][-1] + 0.1 * np.arange(1, 17)) > 0
-    robot.advance(700)
+    _sink(robot)
     moving = np.abs(np.diff(robot.setpoints[-2:], axis=0)).max()
     robot.kill()
     robot.advance(1000)
