@@ -6,11 +6,13 @@ import copy
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from training.models.cpu_layers import Conv1d, GroupNorm, Mish
+
+SEEDS = 16
 
 
 def both(ours: nn.Module, theirs: nn.Module, x: Tensor) -> list[list[Tensor]]:
@@ -49,11 +51,25 @@ def test_a_convolution_and_its_gradients_are_torchs(inputs: int, length: int, ke
 
 
 @given(inputs=st.integers(1, 9), outputs=st.sampled_from([8, 16]), length=st.integers(1, 9),
-       kernel=st.sampled_from([1, 3, 5]), stride=st.sampled_from([1, 2]), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+       kernel=st.sampled_from([1, 3, 5]), stride=st.sampled_from([1, 2]))
+@settings(max_examples=20, deadline=None)
 def test_a_block_in_bfloat16_is_as_near_to_float64_as_torchs(inputs: int, outputs: int, length: int, kernel: int,
-                                                             stride: int, seed: int):
-    """Convolution, GroupNorm and Mish under autocast: value and gradients within bfloat16's rounding."""
+                                                             stride: int):
+    """Convolution, GroupNorm and Mish under autocast: value and gradients, by the median error of many seeds.
+
+    A single small result can be many times nearer in one of the two by luck; a group whose values are close to each
+    other enlarges every rounding.
+    """
+    errors = torch.tensor([errors_in_bfloat16(inputs, outputs, length, kernel, stride, seed) for seed in range(SEEDS)])
+    ours, torchs = errors.nanmedian(0).values.unbind(1)  # torch's own gradients of a strided convolution may hold NaN
+    comparable = torchs.isfinite()
+    assert comparable[0]
+    assert (ours <= 2 * torchs + 1e-3)[comparable].all(), (ours, torchs)
+
+
+def errors_in_bfloat16(inputs: int, outputs: int, length: int, kernel: int, stride: int,
+                       seed: int) -> list[tuple[float, float]]:
+    """RMS error of ours and of torch's for the result and each gradient, as shares of the largest exact value."""
     torch.manual_seed(seed)
     ours = nn.Sequential(Conv1d(inputs, outputs, kernel, stride=stride), GroupNorm(2, outputs), Mish())
     exact = nn.Sequential(nn.Conv1d(inputs, outputs, kernel, stride=stride, padding=kernel // 2),
@@ -64,11 +80,12 @@ def test_a_block_in_bfloat16_is_as_near_to_float64_as_torchs(inputs: int, output
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mine, theirs = both(ours, torch_short, x)
     right = both(nn.Identity(), exact.double(), x.double())[1]
+    found: list[tuple[float, float]] = []
     for values in zip(mine, theirs, right, strict=True):
         a, b, c = (value.detach() for value in values)
-        assume(bool(b.isfinite().all()))  # torch's own gradients of a strided convolution may hold NaN
         size = float(c.abs().max()) + 1e-2
-        assert float((a - c).abs().max()) <= 2 * float((b - c).abs().max()) + 2e-2 * size
+        found.append((float((a - c).square().mean().sqrt()) / size, float((b - c).square().mean().sqrt()) / size))
+    return found
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
