@@ -119,10 +119,9 @@ class PositionsBuilder:
     def add_block(
         self, times_ns: NDArray[np.int64], keys: NDArray[np.int64], segment: int, offsets: NDArray[np.int64]
     ) -> None:
-        """The messages of one segment, in any order."""
+        """The messages of one segment, in the order of their offsets."""
         self._close_loose()
-        order = np.argsort(offsets, kind="stable")
-        self._blocks.append((times_ns[order], keys[order], np.full(len(order), segment), offsets[order]))
+        self._blocks.append((times_ns, keys, np.full(len(offsets), segment), offsets))
 
     def build(self, known: Collection[int]) -> tuple[Positions, int]:
         """The positions of messages of known channels, and how many others there were."""

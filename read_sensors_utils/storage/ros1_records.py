@@ -17,11 +17,13 @@ MAGIC_START = b"#ROSBAG V"
 MESSAGE, BAG_HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 
 MAX_HEADER_BYTES = 1 << 20  # names and numbers, a few hundred bytes in practice
+USUAL_HEAD_BYTES = 128  # of a record with the two lengths around its header
 MAX_TEXT_BYTES = 1 << 24  # of a connection's data, which holds the message definition
 MIN_MESSAGE_BYTES = 4 + 32 + 4  # lengths and the fields op, conn and time
 NS_PER_S = 1_000_000_000
 TIME_FIELD = b"time="
-INDEX_ENTRY = np.dtype([("s", "<u4"), ("ns", "<u4"), ("offset", "<u4")])
+INDEX_ENTRY = np.dtype("<u4")  # seconds, nanoseconds, offset in the chunk
+INDEX_ENTRY_BYTES = 3 * INDEX_ENTRY.itemsize
 
 Fields = Mapping[bytes, bytes]
 
@@ -81,11 +83,13 @@ def text(fields: Fields, name: bytes) -> str:
 
 def head_in_file(file: FileBytes, offset: int) -> RecordHead | None:
     """The record head at offset; None if there is none or it is cut off. Its data may run over the end of the file."""
-    size = int.from_bytes(file.peek(offset, 4), "little")
+    block = file.peek(offset, USUAL_HEAD_BYTES)
+    size = int.from_bytes(block[:4], "little")
     if not 0 < size <= MAX_HEADER_BYTES or offset + 8 + size > file.size:
         return None
-    block = file.peek(offset, size + 8)
-    return _head(_repeated_fields(block[4 : 4 + size]), offset + 8 + size, block[4 + size :])
+    if size + 8 > len(block):
+        block = file.peek(offset, size + 8)
+    return _head(_repeated_fields(block[4 : 4 + size]), offset + 8 + size, block[4 + size : 8 + size])
 
 
 def head_in_memory(data: bytes | memoryview, offset: int) -> RecordHead | None:
@@ -108,20 +112,20 @@ def parse_connection(fields: Fields, data: bytes) -> Channel | None:
                    "msg" if b"message_definition" in own else "none")
 
 
-def parse_index(fields: Fields, data: bytes) -> tuple[int, NDArray[np.uint64], NDArray[np.uint64]] | None:
+def parse_index(fields: Fields, data: bytes) -> tuple[int, NDArray[np.int64], NDArray[np.int64]] | None:
     """(connection, stamps in ns, offsets in the chunk) from an index record; None if it is damaged."""
     key, count = number(fields, b"conn"), number(fields, b"count")
     if key is None or key >= 1 << 32 or number(fields, b"ver") != 1 or count is None:
         return None
-    if len(data) != count * INDEX_ENTRY.itemsize:
+    if len(data) != count * INDEX_ENTRY_BYTES:
         return None
-    table = np.frombuffer(data, INDEX_ENTRY)
-    return key, table["s"].astype(np.uint64) * NS_PER_S + table["ns"], table["offset"].astype(np.uint64)
+    seconds, nanoseconds, offsets = np.frombuffer(data, INDEX_ENTRY).reshape(-1, 3).T.astype(np.int64)
+    return key, seconds * NS_PER_S + nanoseconds, offsets
 
 
 def most_index_bytes(raw: int) -> int:
     """The largest index record that a chunk of so many raw bytes can have."""
-    return INDEX_ENTRY.itemsize * (raw // MIN_MESSAGE_BYTES + 1)
+    return INDEX_ENTRY_BYTES * (raw // MIN_MESSAGE_BYTES + 1)
 
 
 def _head(fields: Fields | None, data: int, size: bytes | memoryview) -> RecordHead | None:

@@ -215,12 +215,13 @@ class Scan(ABC):
         self.segments.append(segment)
         self._open_chunk = len(self.segments) - 1
 
-    def add_index(self, key: int, times_ns: NDArray[np.uint64], offsets: NDArray[np.uint64]) -> None:
+    def add_index(self, key: int, times_ns: NDArray[np.int64] | NDArray[np.uint64],
+                  offsets: NDArray[np.int64] | NDArray[np.uint64]) -> None:
         """Part of the open chunk's index: one channel's messages."""
         if len(offsets) and (int(offsets.max()) >= self.open_raw_bytes or int(times_ns.max()) > MAX_STAMP_NS):
             self._index_is_sound = False
         else:
-            self._index.append((key, times_ns.astype(np.int64), offsets.astype(np.int64)))
+            self._index.append((key, times_ns.astype(np.int64, copy=False), offsets.astype(np.int64, copy=False)))
 
     def spoil_index(self) -> None:
         """Part of the open chunk's index cannot be read."""
@@ -245,12 +246,13 @@ class Scan(ABC):
 
     def _take_index(self, number: int) -> bool:
         offsets = np.concatenate([offsets for _, _, offsets in self._index])
-        ordered = np.sort(offsets)
-        if np.any(ordered[1:] == ordered[:-1]):
+        order = np.argsort(offsets, kind="stable")
+        offsets = offsets[order]
+        if (offsets[1:] == offsets[:-1]).any():
             return False
         times = np.concatenate([times for _, times, _ in self._index])
         keys = np.repeat(np.array([key for key, _, _ in self._index], np.int64), [len(t) for _, t, _ in self._index])
-        self._builder.add_block(times, keys, number, offsets)
+        self._builder.add_block(times[order], keys[order], number, offsets)
         return True
 
     def _walk_chunk(self, number: int) -> None:
