@@ -74,6 +74,7 @@ def _blob_part(database: sqlite3.Connection, rowid: int, at: int, size: int) -> 
 def _opened(file: DatabaseFile, _process: int) -> sqlite3.Connection:
     """A connection of this process alone: SQLite's do not survive a fork."""
     database = opened_to_read(file.path)
+    database.execute("PRAGMA cache_size = 1")  # pages: a picture's are read once, and kept they displace the picture
     database.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the file
     if _state(file.path) != file.state:
         raise ValueError("the file was exchanged or is being written to")
