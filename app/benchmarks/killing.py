@@ -22,6 +22,8 @@ from ladle.script import run_script
 
 MODULES = ("app.cli", "read_sensors_utils.format_data_replay_buffer", "training.real_data_conversion")
 GONE_TIMEOUT_S = 5.0
+# A worker that is still being imported, which takes seconds on a busy core, learns of its parent's end when it is.
+ORPHAN_TIMEOUT_S = 30.0
 ERROR_BYTES = 400
 
 
@@ -80,10 +82,10 @@ def run_and_kill(command: Command, after_s: float, *, parent_only: bool = False)
 def expect_no_child(process: ForkServerProcess, command: Command) -> None:
     """Raise LadleError where processes that a killed one started live on."""
     assert process.pid is not None
-    end_s = time.monotonic() + GONE_TIMEOUT_S
+    end_s = time.monotonic() + ORPHAN_TIMEOUT_S
     while left := _alive_in_group(process.pid):
         if time.monotonic() > end_s:
-            raise LadleError(f"{len(left)} processes of {command.module} outlived it by {GONE_TIMEOUT_S:g} s")
+            raise LadleError(f"{len(left)} processes of {command.module} outlived it by {ORPHAN_TIMEOUT_S:g} s")
         time.sleep(0.01)
 
 

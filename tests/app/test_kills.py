@@ -51,7 +51,7 @@ def test_a_child_that_outlives_its_parent_is_named(tmp_path: Path, monkeypatch: 
                                               "    Path(__file__).with_suffix('.started').touch()\n"
                                               "    time.sleep(60)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(killing, "GONE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(killing, "ORPHAN_TIMEOUT_S", 0.1)
     command = killing.Command("orphan_maker", (), tmp_path / "log.txt")
     process = killing.start(command)
     try:
