@@ -73,20 +73,26 @@ class JtcController:
 class AcknowledgedJtc(JtcController):
     """Knows whether its messages arrive, and sends none to a controller that has left its plan meanwhile.
 
+    Only one message is on its way at a time. Where a network or a busy reader holds messages back and delivers them
+    later, each one that waits there would move the controller on to a later part of the plan: a step.
+
     Args:
-        all_acknowledged: whether every reader has what was sent last, or it is too old to be of use.
+        all_acknowledged: whether every reader has what was sent last.
+        is_under_way: whether that is still missing, and may still be delivered.
     """
 
     def __init__(self, joint_names: tuple[str, ...], send: Callable[[JtcMessage], None],
-                 all_acknowledged: Callable[[], bool], bounds: WatchdogBounds) -> None:
+                 all_acknowledged: Callable[[], bool], is_under_way: Callable[[], bool],
+                 bounds: WatchdogBounds) -> None:
         super().__init__(joint_names, send)
+        self._is_under_way = is_under_way
         self._arrivals = Arrivals(all_acknowledged, bounds.unacknowledged_s, 2.0 * bounds.tick_s)
 
     def follow(self, splice: Splice, now_s: float) -> None:
-        """Send the plan, unless those before it are missing: it would be a step by now."""
+        """Send the plan, unless the one before it has not arrived: the next one tells of this one too."""
         if splice.trajectory.start_s > now_s:
             self._arrivals.begin_anew()
-        elif self._arrivals.are_missing(now_s):
+        elif self._arrivals.are_missing(now_s) or self._is_under_way():
             return
         super().follow(splice, now_s)
         self._arrivals.note_sent(now_s)

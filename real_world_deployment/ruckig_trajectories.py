@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 # Ruckig's jerk is constant by pieces. Between nodes 5 ms apart the quintics round its corners by less than the room
 # that the stream's limits leave; with 10 ms they would not.
 NODE_S = 0.005
-# After so many refreshes of which each found the one before unacknowledged the controller still carries out what it
-# holds; later it may have left the plan, which would be a step when it hears of the plan again.
-UNDELIVERED = 2
+# So long after its sending a message may be unacknowledged, and no other is sent meanwhile: the controller carries out
+# the one before. Later it may have left the plan, and would make a step when it hears of the plan again.
+UNDELIVERED_S = 0.06
 
 
 class RuckigTrajectories:
@@ -61,7 +61,7 @@ class RuckigTrajectories:
         self._plan: JointTrajectory | None = None
         self._left_s = self._due_s = 0.0
         self._rests_s = -np.inf
-        self._undelivered = 0
+        self._sent_s = -np.inf
         self.interruptions = 0
 
     @property
@@ -131,19 +131,16 @@ class RuckigTrajectories:
     def _begin(self, q_rad: Array, start_s: float) -> None:
         self._stream.start(q_rad, start_s)
         self._settled = [self._stream.advance(start_s)]
-        self._left_s, self._undelivered = np.inf, 0
+        self._left_s = np.inf
         self._rest.clear()
 
     def _is_heard(self, now_s: float) -> bool:
-        """Whether the controller gets what is sent. One that does not must not be given the plan's later parts."""
+        """Whether the controller has what was sent. One that has not must not be given the plan's later parts."""
         if self._held is None or self._is_delivered():
-            self._undelivered = 0
             return True
-        self._undelivered += 1
-        if self._undelivered < UNDELIVERED:
-            return True
-        log.warning("the controller does not acknowledge its trajectories: nothing more is sent")
-        self.let_go(now_s)
+        if now_s >= self._sent_s + UNDELIVERED_S:
+            log.warning("the controller does not acknowledge its trajectories: nothing more is sent")
+            self.let_go(now_s)
         return False
 
     def _send(self, states: list[JointState], now_s: float) -> None:
@@ -158,7 +155,7 @@ class RuckigTrajectories:
                                 np.concatenate([[s.q_rad for s in past], tail.q_rad]),
                                 np.concatenate([[s.dq_rad_s for s in past], tail.dq_rad_s]),
                                 np.concatenate([[s.ddq_rad_s2 for s in past], tail.ddq_rad_s2]))
-        self._held = nodes
+        self._held, self._sent_s = nodes, now_s
         self._due_s = now_s + self._config.refresh_s
         if now_s < nodes.start_s + self._config.clock_tolerance_s:
             self._due_s = max(self._due_s, nodes.start_s + self._config.clock_tolerance_s)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from app.benchmarks.fault_scene import CONTROLLER, POLICY, FaultScene, relays
+from app.benchmarks.fault_scene import CONTROLLER, POLICY, RUCKIG, FaultScene, Route, relays
 from ladle_nodes.living_arm import RECOVER_SERVICE
+from real_world_deployment.config import DeploymentConfig
 from simulation.reflex_model import CONTACT, CONTROLLER_LOST
 
 Act = Callable[[FaultScene], None]
@@ -18,13 +19,18 @@ LOSS = 0.2
 STOP_AGAIN_S = 0.02
 # The policy is asked at every fourth tick of 0.1 s.
 QUESTION_S = 0.4
-# The controller brakes then, and what comes of its old plan would be a step.
-OUTAGE_S = 0.25
+HELD_S = DeploymentConfig().look_ahead_s
+# The controller rests then, and all that was sent before is over: what is held back for 0.12 to 0.28 s and delivered
+# then meets a controller that brakes, and is a step (docs/safety.md).
+OUTAGE_S = 0.3
 CAMERA = "relay camera_1"
 # What a network carries: all streams but the machine's own clock.
 NETWORK = tuple(stream for stream in relays() if stream != "clock")
 # Best effort may lose messages; trajectories go over a reliable topic, which sends them again.
 LOSSY = ("joints", "camera_0", "camera_1")
+# What the node in between has a part in; what the policy's node alone sees is the same on both routes.
+ALSO_THROUGH_RUCKIG = ("policy_killed", "deployment_killed", "joints_killed", "controller_killed",
+                       "deployment_stall_500ms", "reflex", "guiding", "network_dropped")
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,11 @@ class Fault:
         needs_detection: whether the arm moves on until it is detected; else the controller ends what it holds anyway,
             or the arm stops itself.
         comes_to_rest: whether the arm must come to rest; None where it may go on.
-        question_s: an answer that is missing is noticed at the earliest when the next question was put: the longest
-            time until then.
+        unseen_s: how long there is nothing to be seen of it: until the next question, to which no answer comes, or
+            until what the controller holds has been carried out.
         clock_step_s: what the fault adds to the run's clock.
         errors: of the arm's own, provoked by the fault.
+        route: of the run that it is done to.
     """
 
     name: str
@@ -52,13 +59,33 @@ class Fault:
     alarms: tuple[str, ...] = ()
     needs_detection: bool = False
     comes_to_rest: bool | None = True
-    question_s: float = 0.0
+    unseen_s: float = 0.0
     clock_step_s: float = 0.0
     errors: tuple[str, ...] = ()
+    route: Route = "jtc"
 
 
 def faults() -> tuple[Fault, ...]:
     """All of them, in the order in which they are done."""
+    straight = _faults()
+    through_ruckig = (*(fault for fault in straight if fault.name in ALSO_THROUGH_RUCKIG), *_faults_of_ruckig())
+    return (*straight, *(replace(fault, name=f"ruckig_{fault.name}", route="ruckig") for fault in through_ruckig))
+
+
+def _faults_of_ruckig() -> tuple[Fault, ...]:
+    return (
+        Fault("node_killed", "kill -9 of the node that makes the trajectories", lambda s: s.kill(RUCKIG),
+              lambda s: s.start(RUCKIG), ("trajectories_lost",)),
+        Fault("node_stall_500ms", "SIGSTOP of that node for 0.5 s", lambda s: _stall_for(s, 0.5, (RUCKIG,)),
+              lambda s: None, ("trajectories_lost",)),
+        # The policy's node sees only that the arm stands: what it sends itself does come through.
+        Fault("outage", f"trajectories to the controller do not get through for {OUTAGE_S:g} s",
+              lambda s: _stall_for(s, OUTAGE_S, ("relay trajectories",)), lambda s: None, ("controller_dead",),
+              unseen_s=HELD_S),
+    )
+
+
+def _faults() -> tuple[Fault, ...]:
     return (
         Fault("policy_killed", "kill -9 of the policy's process", lambda s: _signal_policy(s, signal.SIGKILL),
               _new_deployment, ("policy_gone",), needs_detection=True),
@@ -116,7 +143,7 @@ def _policy_stall(name: str, duration_s: float, comes_to_rest: bool | None) -> F
 
     alarms = ("policy_silent",) if comes_to_rest else ()
     return Fault(name, f"SIGSTOP of the policy's process for {duration_s:g} s", inject, lambda s: None, alarms,
-                 needs_detection=True, comes_to_rest=comes_to_rest, question_s=QUESTION_S)
+                 needs_detection=True, comes_to_rest=comes_to_rest, unseen_s=QUESTION_S)
 
 
 def _clock_step(name: str, step_s: float) -> Fault:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from ladle_nodes.operator_services import service_name
 from real_world_deployment.loop_state import LoopState
 
 TASK = "scoop"
-SIMULATOR, CONTROLLER, POLICY = "simulator_node", "jtc_node", "policy_node"
+SIMULATOR, CONTROLLER, RUCKIG, POLICY = "simulator_node", "jtc_node", "ruckig_node", "policy_node"
 POLICY_PROCESS = "real_world_deployment.policy_process"
 BEFORE, BEHIND = "/driver", "/behind"  # name spaces of what a relay reads and writes
 START_TIMEOUT_S, MOVING_TIMEOUT_S, HOLD_PATIENCE_S = 90.0, 240.0, 60.0
@@ -37,6 +38,10 @@ RENEW_AFTER_S = 30.0
 MOVING_RAD_S = 0.35
 ACT_EVERY_S = 1.0
 ENDLESS_S = 1e6
+
+
+Route = Literal["jtc", "ruckig"]
+"""How the policy's plans reach the trajectory controller: straight, or as Ruckig's short overlapping trajectories."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class FaultScene:
         starts: how many processes have been started.
     """
 
-    def __init__(self, pace: float) -> None:
-        self._pace = pace
+    def __init__(self, pace: float, route: Route = "jtc") -> None:
+        self._pace, self._route = pace, route
         self._resources = ExitStack()
         self.children: dict[str, ChildProcess] = {}
 
@@ -197,7 +202,9 @@ class FaultScene:
         self._log, self._judge, self._judged_rows = self.folder / "motion.raw", LogJudge(), 0
         self.starts, self._has_killed, self._relays = 0, False, relays()
         settings = BringupSettings(
-            task=TASK, policy="sway", arm_socket=str(self.folder / "arm.sock"), pace=self._pace, arm_recovers=True,
+            task=TASK, policy="sway", controller=self._route,
+            setpoint_form="array" if self._route == "jtc" else "trajectory",
+            arm_socket=str(self.folder / "arm.sock"), pace=self._pace, arm_recovers=True,
             motion_log=str(self._log), time_limit_s=ENDLESS_S, frozen_camera_check="on")
         self._nodes: dict[str, NodeDescription] = {node.executable: node for node in describe(settings)}
         domain = self._resources.enter_context(free_domain())

@@ -34,6 +34,7 @@ class Route:
         self.rows: list[Array] = []
         self.sent_s: list[float] = []
         self.is_connected = self._is_delivered = True
+        self.held_back: list[JtcMessage] = []
         self._ms, self._offset_ms = 1000, round(offset_s * 1000)
         self._waiting: list[tuple[int, JtcMessage]] = []
 
@@ -52,6 +53,17 @@ class Route:
         self._is_delivered = self.is_connected
         if self.is_connected:
             self._waiting.append((self._ms + 10, message))
+        else:
+            self.held_back.append(message)
+
+    def deliver_what_was_held_back(self) -> list[str | None]:
+        """What the controller objects to in each message."""
+        self._is_delivered = True
+        return [self._accept(message) for message in self.held_back]
+
+    def _accept(self, m: JtcMessage) -> str | None:
+        return self.jtc.accept(TrajectoryMessage(m.stamp_s, m.joint_names, m.times_from_start_s, m.positions,
+                                                 m.velocities, m.accelerations), (self._ms + self._offset_ms) / 1000)
 
     def run(self, until_s: float, refreshing: bool = True) -> None:
         while self._ms < round(until_s * 1000):
@@ -59,9 +71,7 @@ class Route:
                 self.stream.refresh(self._ms / 1000)
             cycle_s = (self._ms + self._offset_ms) / 1000
             while self._waiting and self._waiting[0][0] <= self._ms:
-                m = self._waiting.pop(0)[1]
-                assert self.jtc.accept(TrajectoryMessage(m.stamp_s, m.joint_names, m.times_from_start_s, m.positions,
-                                                         m.velocities, m.accelerations), cycle_s) is None
+                assert self._accept(self._waiting.pop(0)[1]) is None
             self.rows.append(self.jtc.setpoints(np.array([cycle_s])))
             self._ms += 1
 
@@ -166,6 +176,24 @@ def test_a_controller_out_of_reach_is_not_made_to_step_when_it_is_back(task: Tas
     rows = np.concatenate(route.rows)
     assert ReflexModel(home_rad).check(rows) == (len(rows), None)
     assert np.abs(np.diff(rows[-100:], axis=0)).max() < 1e-9
+
+
+@pytest.mark.parametrize("lasts_s", [0.28, 0.35, 0.6])
+def test_what_was_held_back_and_is_delivered_later_is_over_by_then(task: TaskConfig, home_rad: Array,
+                                                                   lasts_s: float) -> None:
+    """A reader that was busy, or a network that keeps messages: one of them at most, and no reflex."""
+    route = Route(task, home_rad)
+    route.follow_plan(plan(home_rad, 5, 1.3))
+    route.run(1.8)
+    route.is_connected = False
+    route.run(1.8 + lasts_s)
+    route.is_connected = True
+    (objection,) = route.deliver_what_was_held_back()
+    assert objection is not None
+    assert "ended" in objection
+    route.run(4.0)
+    rows = np.concatenate(route.rows)
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
 
 
 def test_after_a_step_of_the_clock_nothing_more_is_sent_until_the_arm_is_at_rest(task: TaskConfig,

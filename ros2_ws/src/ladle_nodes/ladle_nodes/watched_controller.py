@@ -34,7 +34,7 @@ class WatchedJtc(AcknowledgedJtc):
 
     def __init__(self, joint_names: tuple[str, ...], send: Callable[[JtcMessage], None], node: Node,
                  publisher: Publisher, bounds: WatchdogBounds) -> None:
-        super().__init__(joint_names, self._publish, self._all_acknowledged, bounds)
+        super().__init__(joint_names, self._publish, self._all_acknowledged, self._may_still_come, bounds)
         self._send_on, self._published_s = send, float("-inf")
         self._lives_s = publisher.qos_profile.lifespan.nanoseconds * 1e-9 or float("inf")
         self._node, self._publisher, self._topic = node, publisher, publisher.topic_name
@@ -83,11 +83,20 @@ class WatchedJtc(AcknowledgedJtc):
 
     def _all_acknowledged(self) -> bool:
         """What has outlived its lifespan is not missed by the writer any more, but has not been heard for that."""
+        return self._is_acknowledged() and (self._lives() or not self._can_ask)
+
+    def _may_still_come(self) -> bool:
+        return self._lives() and not self._is_acknowledged()
+
+    def _lives(self) -> bool:
+        return time.monotonic() - self._published_s < self._lives_s
+
+    def _is_acknowledged(self) -> bool:
+        """By the writer, which does not miss what has outlived its lifespan; true where it cannot be asked."""
         if not self._can_ask:
             return True
         try:
-            known = self._publisher.wait_for_all_acked(AT_ONCE)
-            return known and time.monotonic() - self._published_s < self._lives_s
+            return bool(self._publisher.wait_for_all_acked(AT_ONCE))
         except rclpy_implementation.RCLError as error:
             self._can_ask = False
             log.warning("acknowledgements cannot be had (%s): a trajectory that is lost will be seen by the joints "
