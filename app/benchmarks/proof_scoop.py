@@ -31,6 +31,7 @@ class ScoopProof:
     Attributes:
         scenes: evaluation scenes; of a sweep, for each asked mass.
         targets_g: masses to ask for; none is the policy without a mass, judged by the ordinary 2 g.
+        guidance_weight: how hard they are asked for.
         chunking: how a chunk meets the running one.
         success, slope, share_close: what has to be reached.
     """
@@ -38,6 +39,7 @@ class ScoopProof:
     recipe: Recipe
     scenes: int
     targets_g: tuple[float, ...] = ()
+    guidance_weight: float = 1.0
     chunking: str = "replace"
     success: float | None = None
     slope: float | None = None
@@ -50,9 +52,9 @@ SCOOP_PROOFS: dict[str, ScoopProof] = {
     # continue each other: on scenes from 2000 on, where this was chosen, a policy whose chunks replace each other
     # delivered about half a gram too much.
     "scoop_mass": ScoopProof(
-        Recipe(demonstrations=120, mass_range_g=(0.8, 4.6), config="franka_end_effector_image_obs_mass",
-               policy=("training.max_steps=8000",)),
-        scenes=30, targets_g=(1.5, 2.5, 3.5), chunking="real_time", slope=0.8, share_close=0.8),
+        Recipe(demonstrations=240, mass_range_g=(0.8, 4.6), config="franka_end_effector_image_obs_mass",
+               policy=("training.max_steps=10000",)),
+        scenes=30, targets_g=(1.5, 2.5, 3.5), guidance_weight=1.25, chunking="real_time", slope=0.8, share_close=0.8),
 }
 
 
@@ -79,8 +81,8 @@ def prove_scoop(proof: ScoopProof, output: Path, *, resume: bool = False, scenes
     def closed_loop() -> str:
         if proof.targets_g:
             content.update(mass_figures(evaluate_masses(
-                stages.checkpoint, [Guidance(target_g) for target_g in proof.targets_g], scenes=n,
-                first_scene=FIRST_SCENE, output=places.evaluation, seed=seed, keep=True,
+                stages.checkpoint, [Guidance(target_g, proof.guidance_weight) for target_g in proof.targets_g],
+                scenes=n, first_scene=FIRST_SCENE, output=places.evaluation, seed=seed, keep=True,
                 chunking=proof.chunking), proof))
         else:
             content.update(success_figures(evaluate(
