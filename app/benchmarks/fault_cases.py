@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from app.benchmarks.fault_motion import HELD_S
 from app.benchmarks.fault_scene import CONTROLLER, POLICY, RUCKIG, FaultScene, Route, relays
 from ladle_nodes.living_arm import RECOVER_SERVICE
-from real_world_deployment.config import DeploymentConfig
 from simulation.reflex_model import CONTACT, CONTROLLER_LOST
 
 Act = Callable[[FaultScene], None]
@@ -19,7 +19,6 @@ LOSS = 0.2
 STOP_AGAIN_S = 0.02
 # The policy is asked at every fourth tick of 0.1 s.
 QUESTION_S = 0.4
-HELD_S = DeploymentConfig().look_ahead_s
 # The controller rests then, and all that was sent before is over: what is held back for 0.12 to 0.28 s and delivered
 # then meets a controller that brakes, and is a step (docs/safety.md).
 OUTAGE_S = 0.3

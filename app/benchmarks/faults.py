@@ -180,8 +180,8 @@ def table(results: Sequence[FaultResult]) -> str:
     lines = ["| fault | what is done | speed | alarm | detected / stated | at rest / allowed | moves again | passed |",
              "|---|---|---|---|---|---|---|---|"]
     for r in results:
-        question = f"{r.unseen_s:g} + " if r.unseen_s else ""
-        detected = "" if r.detected_s is None else f"{r.detected_s:.3f} / {question}{r.detection_bound_s:.3f} s"
+        unseen = f"{r.unseen_s:g} + " if r.unseen_s else ""
+        detected = "" if r.detected_s is None else f"{r.detected_s:.3f} / {unseen}{r.detection_bound_s:.3f} s"
         rest = f"{r.rest_s:.3f} / {r.allowed_s:.3f} s" if r.rest_s is not None else "goes on"
         alarm = f"{r.alarm} ({r.state})" if r.alarm else ""
         passed = "yes" if not r.problems else "no: " + "; ".join(r.problems)

@@ -10,7 +10,7 @@ ROUNDING_S = 1e-6
 class Arrivals:
     """Watches what was sent last: once it has been missing for too long, it stays missing until a motion begins anew.
 
-    A controller that has missed two plans in a row leaves, soon after, what it holds. A plan that comes to it then
+    A controller that has heard nothing for so long leaves, soon after, what it holds. A plan that comes to it then
     speaks of a motion that it does not make any more: a step.
 
     Args:

@@ -76,6 +76,17 @@ class Route:
             self._ms += 1
 
 
+def out_of_reach(task: TaskConfig, home_rad: Array, lasts_s: float) -> Route:
+    """In mid motion no message has reached the controller for so long; from now on they do again."""
+    route = Route(task, home_rad)
+    route.follow_plan(plan(home_rad, 5, 1.3))
+    route.run(1.8)
+    route.is_connected = False
+    route.run(1.8 + lasts_s)
+    route.is_connected = True
+    return route
+
+
 def plan(home_rad: Array, seed: int, start_s: float) -> JointTrajectory:
     """A fit through 12 random way points."""
     way = home_rad + np.cumsum(np.random.default_rng(seed).normal(0, 0.03, (12, 7)), axis=0)
@@ -166,12 +177,7 @@ def test_a_controller_out_of_reach_is_not_made_to_step_when_it_is_back(task: Tas
 
     What was on its way so long that its lifespan is over is lost as well.
     """
-    route = Route(task, home_rad)
-    route.follow_plan(plan(home_rad, 5, 1.3))
-    route.run(1.8)
-    route.is_connected = False
-    route.run(1.8 + lasts_s)
-    route.is_connected = True
+    route = out_of_reach(task, home_rad, lasts_s)
     route.run(4.0)
     rows = np.concatenate(route.rows)
     assert ReflexModel(home_rad).check(rows) == (len(rows), None)
@@ -182,12 +188,7 @@ def test_a_controller_out_of_reach_is_not_made_to_step_when_it_is_back(task: Tas
 def test_what_was_held_back_and_is_delivered_later_is_over_by_then(task: TaskConfig, home_rad: Array,
                                                                    lasts_s: float) -> None:
     """A reader that was busy, or a network that keeps messages: one of them at most, and no reflex."""
-    route = Route(task, home_rad)
-    route.follow_plan(plan(home_rad, 5, 1.3))
-    route.run(1.8)
-    route.is_connected = False
-    route.run(1.8 + lasts_s)
-    route.is_connected = True
+    route = out_of_reach(task, home_rad, lasts_s)
     (objection,) = route.deliver_what_was_held_back()
     assert objection is not None
     assert "ended" in objection

@@ -83,6 +83,7 @@ def errors_in_bfloat16(inputs: int, outputs: int, length: int, kernel: int, stri
     found: list[tuple[float, float]] = []
     for values in zip(mine, theirs, right, strict=True):
         a, b, c = (value.detach() for value in values)
+        assert a.isfinite().all()
         size = float(c.abs().max()) + 1e-2
         found.append((float((a - c).square().mean().sqrt()) / size, float((b - c).square().mean().sqrt()) / size))
     return found
