@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import typer
 
 from annotator.scripted import label_from_truth
+from app.quieter import quieter
 from ladle.episode import EpisodeFolder
 from ladle.replay_buffer import ReplayBuffer
 from ladle.task import TaskConfig, load_task
@@ -163,22 +163,9 @@ class ScoopStages:
 def run_stages(stages: Sequence[Stage], root: Path) -> None:
     """All of them; prints a line for each and where everything lies."""
     started_s = time.monotonic()
-    with _quiet():
+    with quieter(QUIET, logging.WARNING):
         for number, (name, stage) in enumerate(stages, start=1):
             begun_s = time.monotonic()
             result = stage()
             typer.echo(f"{number}/{len(stages)} {name:<16} {time.monotonic() - begun_s:7.1f} s  {result}")
     typer.echo(f"everything took {(time.monotonic() - started_s) / 60:.1f} min and lies in {root}/")
-
-
-@contextmanager
-def _quiet() -> Generator[None, None, None]:
-    """Warnings alone from the stages; whoever called goes on as before."""
-    levels = {name: logging.getLogger(name).level for name in QUIET}
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

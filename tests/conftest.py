@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ ALONE = ("tests/ros2_ws/", "tests/app/test_demo.py", "tests/app/test_up.py", "te
          "tests/app/test_faults.py")
 # What takes a minute begins first, so that no worker is left alone with it at the end.
 LONG_FILES = ("tests/simulation/test_expert.py", "tests/test_robot_python.py")
+
+# Whose loggers are ours.
+OURS = {path.name for path in ROOT.iterdir() if path.is_dir()} | {path.name for path in ROOT.glob("ros2_ws/src/*")}
 
 # The workers already share the cores: more threads would only wait for each other. Children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,6 +54,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0]
+
+
+@pytest.fixture(autouse=True)
+def warnings_still_sound() -> Generator[None, None, None]:
+    """No test leaves a logger mute: a later one in the same process would wait for its warning in vain."""
+    yield
+    mute = [name for name in sorted(logging.root.manager.loggerDict)
+            if name.partition(".")[0] in OURS and not logging.getLogger(name).isEnabledFor(logging.WARNING)]
+    assert not mute, f"left without their warnings: {', '.join(mute)}"
 
 
 @pytest.fixture(scope="session")

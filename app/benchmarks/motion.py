@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.benchmarks.motion_sequences import START_S, Arm, Sequence, random_sequence
+from app.quieter import quieter
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety import MotionLimits
@@ -98,13 +99,13 @@ def _sum(total: dict[Route, RouteResult], found: Iterable[dict[Route, RouteResul
 
 def measure_batch(seeds: Iterable[int]) -> dict[Route, RouteResult]:
     """Some sequences through all models, one after the other."""
-    logging.getLogger("real_world_deployment").setLevel(logging.ERROR)  # what is refused is counted
     arm = _arm()
     total: dict[Route, RouteResult] = {route: RouteResult() for route in ROUTES}
-    for seed in seeds:
-        sequence = random_sequence(arm, seed)
-        for route, result in total.items():
-            result.add(judge(arm, sequence, route, seed))
+    with quieter(["real_world_deployment"], logging.ERROR):  # what is refused is counted
+        for seed in seeds:
+            sequence = random_sequence(arm, seed)
+            for route, result in total.items():
+                result.add(judge(arm, sequence, route, seed))
     return total
 
 
