@@ -119,6 +119,8 @@ class DeploymentConfig:
         stream_period_s: how far ahead the Ruckig stream aims at the plan.
         stream_limits: shares for set-points of the Ruckig stream. Speed and acceleration are above those of the plans,
             which can then be caught up with; Ruckig uses all the jerk it is given, so it is given little.
+        stream_hurried_jerk: share of the task's limits where the stream would fall behind its plan else. Plans brake
+            with up to 0.15 of a Panda's.
     """
 
     real_robot: bool = False
@@ -155,6 +157,12 @@ class DeploymentConfig:
     limits: LimitShares = LimitShares()
     stream_period_s: Positive = 0.05
     stream_limits: LimitShares = LimitShares(position_margin_rad=0.01, velocity=0.95, acceleration=0.95, jerk=0.1)
+    stream_hurried_jerk: Share = 0.3
+
+    @property
+    def stream_hurry(self) -> float:
+        """How many times the stream's usual jerk that is."""
+        return max(self.stream_hurried_jerk / self.stream_limits.jerk, 1.0)
 
 
 def in_lockstep(config: DeploymentConfig) -> DeploymentConfig:

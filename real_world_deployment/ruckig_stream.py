@@ -12,6 +12,7 @@ import ruckig
 from numpy.typing import NDArray
 
 from ladle.errors import MotionError
+from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.ruckig_profile import positions_and_velocities
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
@@ -37,15 +38,17 @@ class RuckigController:
     Args:
         limits: what the set-points keep to; wider than what plans are checked against, or a plan at its own limit
             could not be caught up with.
-        period_s: from one target to the next.
+        config: `stream_period_s` from one target to the next, and `stream_hurry`: the jerk may be so many times that of
+            the limits where a target cannot be reached in time else, as when a plan brakes.
 
     Attributes:
         refusals: how many targets could not be aimed at, so that the arm braked.
     """
 
-    def __init__(self, limits: MotionLimits, period_s: float = 0.05) -> None:
+    def __init__(self, limits: MotionLimits, config: DeploymentConfig) -> None:
         self._limits = limits
-        self._period_ms = round(period_s * 1000.0)
+        self._hurry = config.stream_hurry
+        self._period_ms = round(config.stream_period_s * 1000.0)
         self._joints = len(limits.joint_names)
         self._ruckig: Any = ruckig.Ruckig(self._joints)
         self._plan: JointTrajectory | None = None
@@ -174,9 +177,10 @@ class RuckigController:
 
     def _aim(self, plan: JointTrajectory) -> None:
         """Plan the next period; where that fails, brake along the joints."""
-        target = plan.state((self._now_ms + self._period_ms) / 1000.0)
+        period_ms = self._period_to_aim_ms(plan)
+        target = plan.state((self._now_ms + period_ms) / 1000.0)
         state = self._state()
-        self._retarget_ms = self._now_ms + self._period_ms
+        self._retarget_ms = self._now_ms + period_ms
         if _is_there(state, target):
             # With 1e-13 rad to go and the whole period for it Ruckig may swing out and back.
             self._segment, self._rest_rad = None, state[0]
@@ -186,12 +190,35 @@ class RuckigController:
             aim = (target.q_rad, target.dq_rad_s, target.ddq_rad_s2)
             # What is aimed at must leave room to brake, or the braking of a later refusal leaves the range.
             self._check_way(target.q_rad, self._solve(aim, None), "the way from the target to rest")
-            segment = self._solve(state, aim)
+            segment = self._way(state, aim, period_ms)
         except MotionError as error:
             self.refusals += 1
             log.warning("set-points brake: %s", error)
             segment = self._solve(state, None)
         self._segment, self._segment_start_ms = segment, self._now_ms
+
+    def _period_to_aim_ms(self, plan: JointTrajectory) -> int:
+        """The last period ends with the plan, and not up to a period later."""
+        left_ms = round(plan.end_s * 1000.0) - self._now_ms
+        return left_ms if 0 < left_ms <= 1.5 * self._period_ms else self._period_ms
+
+    def _way(self, state: tuple[Array, Array, Array], target: tuple[Array, Array, Array], period_ms: int) -> Any:
+        """The smoothest way that is there in time; where none is, the smoothest. Raises MotionError: none is safe."""
+        late: Any = None
+        reason: MotionError | None = None
+        for hurry in (1.0, self._hurry):
+            try:
+                segment = self._solve(state, target, period_ms, hurry)
+            except MotionError as error:
+                reason = reason or error
+                continue
+            if segment.duration <= period_ms / 1000.0 + ROUNDING:
+                return segment
+            late = late or segment
+        if late is None:
+            assert reason is not None
+            raise reason
+        return late
 
     def _check_target(self, q: Array, dq: Array, ddq: Array) -> None:
         limits = self._limits
@@ -202,8 +229,9 @@ class RuckigController:
                 or np.any(np.abs(ddq) > limits.acceleration_rad_s2)):
             raise MotionError("the target's velocity or acceleration is above the limits")
 
-    def _solve(self, state: tuple[Array, Array, Array], target: tuple[Array, Array, Array] | None) -> Any:
-        """Ruckig's trajectory to the target within one period or later; without a target to rest, anywhere."""
+    def _solve(self, state: tuple[Array, Array, Array], target: tuple[Array, Array, Array] | None,
+               period_ms: int = 0, hurry: float = 1.0) -> Any:
+        """Ruckig's trajectory to the target after the period or later; without a target to rest, anywhere."""
         limits = self._limits
         ask: Any = ruckig.InputParameter(self._joints)
         # Rounding at a limit would make Ruckig refuse its own last state.
@@ -212,14 +240,14 @@ class RuckigController:
         ask.current_acceleration = np.clip(state[2], -limits.acceleration_rad_s2, limits.acceleration_rad_s2).tolist()
         ask.max_velocity = limits.velocity_rad_s.tolist()
         ask.max_acceleration = limits.acceleration_rad_s2.tolist()
-        ask.max_jerk = limits.jerk_rad_s3.tolist()
+        ask.max_jerk = (hurry * limits.jerk_rad_s3).tolist()
         if target is None:
             ask.control_interface = ruckig.ControlInterface.Velocity
             ask.target_velocity = [0.0] * self._joints
             ask.target_acceleration = [0.0] * self._joints
         else:
             ask.target_position, ask.target_velocity, ask.target_acceleration = (row.tolist() for row in target)
-            ask.minimum_duration = self._period_ms / 1000.0
+            ask.minimum_duration = period_ms / 1000.0
         segment: Any = ruckig.Trajectory(self._joints)
         try:
             result: Any = self._ruckig.calculate(ask, segment)

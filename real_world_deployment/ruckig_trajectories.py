@@ -28,7 +28,8 @@ Array = NDArray[np.float64]
 log = logging.getLogger(__name__)
 
 # Ruckig's jerk is constant by pieces. Between nodes 5 ms apart the quintics round its corners by less than the room
-# that the stream's limits leave; with 10 ms they would not.
+# that the stream's limits leave; with 10 ms they would not. A quintic's jerk is the projection of the true one onto
+# parabolas, which is at most 2.2 times as large: with a hurried jerk of 0.3 of the limit it stays below.
 NODE_S = 0.005
 # So long after its sending a message may be unacknowledged, and no other is sent meanwhile: the controller carries out
 # the one before. Later it may have left the plan, and would make a step when it hears of the plan again.
@@ -41,6 +42,9 @@ class RuckigTrajectories:
     Up to now + `switch_lead_s` the stream is settled; from there to now + `look_ahead_s` it is run on a copy, and what
     a new plan changes there has not been carried out yet.
 
+    Once the controller holds all the way to the plan's end nothing is sent until the next plan: to say again where the
+    arm shall rest would pull it back there after a reflex or a person has brought it elsewhere.
+
     Args:
         is_delivered: whether the controller has what was sent last; asked before the next is sent.
 
@@ -52,14 +56,15 @@ class RuckigTrajectories:
                  is_delivered: Callable[[], bool] = lambda: True) -> None:
         self._limits = limits
         self._config = config
-        self._stream = RuckigController(limits, config.stream_period_s)
+        self._stream = RuckigController(limits, config)
         self._controller = JtcController(limits.joint_names, send)
         self._is_delivered = is_delivered
         self._standing, self._rest = Standing(config.joints_age_s), RestWatch()
         self._settled: list[JointState] = []
         self._held: JointTrajectory | None = None
         self._plan: JointTrajectory | None = None
-        self._left_s = self._due_s = 0.0
+        self._left_s = self._due_s = self._begins_s = 0.0
+        self._is_complete = False
         self._rests_s = -np.inf
         self._sent_s = -np.inf
         self.interruptions = 0
@@ -80,16 +85,18 @@ class RuckigTrajectories:
             self._standing.see(q_rad, now_s)
 
     def follow_plan(self, plan: JointTrajectory, now_s: float) -> None:
-        """Turn to a plan at the next refresh; where there is no stream, one begins from where the arm stands.
+        """Turn to a plan at the next refresh, which is due at once.
 
-        From the set-point that the controller holds already it begins `switch_lead_s` later, from elsewhere
-        `lead_in_s` later.
+        Where there is no stream, one begins from where the arm stands: `switch_lead_s` later at the set-point that
+        the controller holds already, `lead_in_s` later elsewhere.
 
         Raises:
             MotionError: the plan cannot be followed; the one before stays in force, and ends at rest.
         """
         if self.is_streaming:
             refuse_elsewhere(plan, self._settled[-1].q_rad, self._settled[-1].time_s)
+            # What it changes shall not come later for a part that was about to be sent.
+            self._due_s = min(self._due_s, now_s)
         else:
             if now_s < self._rests_s:
                 raise MotionError("the arm may not be at rest yet")
@@ -97,12 +104,15 @@ class RuckigTrajectories:
             start_s = on_grid(now_s + (self._config.switch_lead_s if is_held else self._config.lead_in_s))
             refuse_elsewhere(plan, q_rad, start_s)
             self._begin(q_rad, start_s)
-            self._held, self._due_s = None, now_s
+            self._held, self._due_s, self._begins_s = None, now_s, now_s
         self._plan = plan
 
     def refresh(self, now_s: float) -> None:
-        """Send the next part if it is time to; to be called every `refresh_s` or more often."""
-        if not self._settled or now_s < self._due_s or not self._is_heard(now_s):
+        """Send the next part if it is time to; to be called every `refresh_s` or more often.
+
+        A controller that has not begun yet is left alone: it would start once more, from the state that it measures.
+        """
+        if not self._settled or now_s < max(self._due_s, self._begins_s) or not self._is_heard(now_s):
             return
         settled_s = max(now_s + self._config.switch_lead_s, self._settled[0].time_s)
         if self._held is not None and settled_s > self._left_s:
@@ -113,10 +123,12 @@ class RuckigTrajectories:
             # Only from here on: what lies before may have been carried out when this message arrives.
             self._stream.follow_plan(self._plan)
             self._plan = None
-        ahead = [self._settled[-1]]
-        _extend(ahead, copy.copy(self._stream), max(now_s, self._settled[0].time_s) + self._config.look_ahead_s)
+            self._is_complete = False
         self._forget_before(now_s - self._config.prefix_s)
-        self._send([*self._settled, *ahead[1:]], now_s)
+        if self._is_complete:
+            self._due_s = now_s + self._config.refresh_s
+        else:
+            self._send_ahead(now_s)
         if self._rest.is_over(now_s, self._stream):
             self.let_go(now_s)
 
@@ -131,7 +143,7 @@ class RuckigTrajectories:
     def _begin(self, q_rad: Array, start_s: float) -> None:
         self._stream.start(q_rad, start_s)
         self._settled = [self._stream.advance(start_s)]
-        self._left_s = np.inf
+        self._left_s, self._is_complete = np.inf, True
         self._rest.clear()
 
     def _is_heard(self, now_s: float) -> bool:
@@ -143,12 +155,19 @@ class RuckigTrajectories:
             self.let_go(now_s)
         return False
 
-    def _send(self, states: list[JointState], now_s: float) -> None:
+    def _send_ahead(self, now_s: float) -> None:
+        ahead, stream = [self._settled[-1]], copy.copy(self._stream)
+        _extend(ahead, stream, max(now_s, self._settled[0].time_s) + self._config.look_ahead_s)
+        if self._send([*self._settled, *ahead[1:]], now_s) and stream.is_at_rest and stream.now_s >= stream.plan_end_s:
+            self._is_complete, self._left_s = True, np.inf
+
+    def _send(self, states: list[JointState], now_s: float) -> bool:
+        """Whether there is a way to rest from the last state, without which nothing is sent."""
         try:
             tail = braking_tail(states[-1], self._limits)
         except MotionError as error:
             log.debug("not sent further: %s", error)
-            return
+            return False
         self._left_s = states[-1].time_s
         past = states[:-1] or [states[-1]]
         nodes = JointTrajectory(np.array([s.time_s for s in past] + tail.times_s.tolist()),
@@ -157,9 +176,9 @@ class RuckigTrajectories:
                                 np.concatenate([[s.ddq_rad_s2 for s in past], tail.ddq_rad_s2]))
         self._held, self._sent_s = nodes, now_s
         self._due_s = now_s + self._config.refresh_s
-        if now_s < nodes.start_s + self._config.clock_tolerance_s:
-            self._due_s = max(self._due_s, nodes.start_s + self._config.clock_tolerance_s)
+        self._begins_s = nodes.start_s + self._config.clock_tolerance_s
         self._controller.follow(Splice(nodes, self._settled[-1].time_s, 0, slowed=False, unreachable=0), now_s)
+        return True
 
     def _come_to_rest(self, held: JointTrajectory, now_s: float) -> None:
         """What is held ends at rest; the stream goes on from there with the next plan, if it is near."""

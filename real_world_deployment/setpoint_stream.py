@@ -59,7 +59,7 @@ class SetpointStream:
 
     def __init__(self, limits: MotionLimits, config: DeploymentConfig, at_most: int | None, *,
                  lets_go: bool = True) -> None:
-        self._controller = RuckigController(limits, config.stream_period_s)
+        self._controller = RuckigController(limits, config)
         self._at_most = at_most
         self._joints = len(limits.joint_names)
         self._standing = Standing(config.joints_age_s if lets_go else math.inf)

@@ -28,7 +28,8 @@ NETWORK = tuple(stream for stream in relays() if stream != "clock")
 # Best effort may lose messages; trajectories go over a reliable topic, which sends them again.
 LOSSY = ("joints", "camera_0", "camera_1")
 # What the node in between has a part in; what the policy's node alone sees is the same on both routes.
-ALSO_THROUGH_RUCKIG = ("joints_killed", "controller_killed")
+ALSO_THROUGH_RUCKIG = ("policy_killed", "deployment_killed", "joints_killed", "controller_killed",
+                       "deployment_stall_500ms", "reflex", "guiding", "user_stop", "network_dropped")
 
 
 @dataclass(frozen=True)

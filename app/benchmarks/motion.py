@@ -180,7 +180,7 @@ def _ruckig(arm: Arm, sequence: Sequence, cycles: NDArray[np.int64],
     """Set-points (n, J) of the Ruckig stream, which reads plans from a topic as a JTC does."""
     assert arm.task.limits is not None
     limits = MotionLimits(arm.task.limits, arm.config.stream_limits, arm.chain.joint_names)
-    stream = RuckigController(limits, arm.config.stream_period_s)
+    stream = RuckigController(limits, arm.config)
     stream.start(arm.home_rad, float(cycles[0] - 1) * CYCLE_S)
     rows: list[Array] = []
     for arrival, until in zip((*sequence.arrivals, None), (*arrivals.tolist(), int(cycles[-1]) + 1), strict=True):

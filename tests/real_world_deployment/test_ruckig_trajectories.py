@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ladle.errors import MotionError
 from ladle.task import TaskConfig
+from real_world_deployment.braking import braking_tail
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.fit import fit_motion
@@ -168,6 +169,42 @@ def test_it_lets_go_of_an_arm_at_rest_and_begins_anew_where_the_arm_is_then(task
     rows = np.concatenate(route.rows[begun:])
     assert ReflexModel(moved).check(rows) == (len(rows), None)
     np.testing.assert_allclose(rows[-1], onward.q_rad[-1], atol=1e-6)
+
+
+def test_an_arm_that_was_moved_as_soon_as_it_rested_is_not_pulled_back(task: TaskConfig, home_rad: Array) -> None:
+    """A reflex that is recovered at once: the controller holds the arm elsewhere, and hears nothing more."""
+    assert task.joints is not None
+    route = Route(task, home_rad)
+    motion = plan(home_rad, 5, 1.3)
+    route.follow_plan(motion)
+    route.run(motion.end_s + 0.02)
+    count, moved = len(route.sent_s), motion.q_rad[-1] + 0.01
+    route.jtc = JtcModel("jazzy", task.joints.names, moved, JTC)
+    begun = len(route.rows)
+    route.run(motion.end_s + 0.5)
+    assert len(route.sent_s) == count
+    np.testing.assert_array_equal(np.concatenate(route.rows[begun:]), np.tile(moved, (480, 1)))
+
+
+def test_a_stop_is_sent_on_at_once(task: TaskConfig, home_rad: Array) -> None:
+    """It does not wait for the part that was to be sent next: the arm rests where and when the plan says."""
+    route = Route(task, home_rad)
+    first = plan(home_rad, 5, 1.3)
+    route.follow_plan(first)
+    route.run(2.0)
+    assert task.limits is not None
+    assert task.joints is not None
+    limits = MotionLimits(task.limits, CONFIG.limits, task.joints.names)
+    while route.now_s - route.sent_s[-1] > 0.006:  # just after a part was sent
+        route.run(route.now_s + 0.005)
+    at_s = round(route.now_s + CONFIG.switch_lead_s, 3)
+    stopped = first.until(at_s, braking_tail(first.state(at_s), limits))
+    route.follow_plan(stopped)
+    route.run(stopped.end_s + 0.5)
+    rows = np.concatenate(route.rows)
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
+    after = rows[round((stopped.end_s + 0.01 - 1.0) * 1000):]
+    assert np.abs(np.diff(after, axis=0)).max() < 1e-6
 
 
 @pytest.mark.parametrize("lasts_s", [0.05, 0.1, 0.2, 0.3, 0.6])

@@ -197,7 +197,7 @@ def test_braking_leads_to_rest(robot: Callable[..., Robot], home_rad: Array) -> 
 def test_all_are_sent_where_time_waits_for_them(task: TaskConfig, home_rad: Array) -> None:
     """In lockstep: every set-point of a tick, bit for bit those that Ruckig makes of the plan, and no letting go."""
     limits, plan = limits_of(task, CONFIG.stream_limits, None), motion(home_rad, 3, 5.1)
-    stream, alone = SetpointStream(limits, CONFIG, None, lets_go=False), RuckigController(limits)
+    stream, alone = SetpointStream(limits, CONFIG, None, lets_go=False), RuckigController(limits, CONFIG)
     stream.see_joints(home_rad, 0.0)
     stream.follow_plan(plan, 5.0)
     alone.start(home_rad, 5.0)
