@@ -15,28 +15,36 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Joy
 from std_srvs.srv import Trigger
 
+from app.held_key import HeldKey
 from ladle.errors import DeploymentError
 from ladle_bringup.description import environment
 from ladle_nodes.operator_services import COMMANDS, service_name
+from ladle_nodes.qos import reliable
 from ladle_nodes.run_diagnostics import STATUS_NAME, TOPIC
 
 KEYS = {"s": "stop", "h": "home", "r": "resume", "f": "clear_fault"}
+HOLD_KEY = " "
+TELL_EVERY_S = 0.03
 PATIENCE_S = 5.0
 HELP = "c start or resume, s stop, h home, r resume, f clear fault, q quit"
+HOLD_HELP = "keep the space bar pressed: the arm moves only meanwhile"
 
 
 class Operator:
-    """A node that asks and listens; within its block."""
+    """A node that asks and listens, and tells of the key held where it is given a topic for that."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_topic: str = "") -> None:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node("ladle_control")
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._clients = {name: self._node.create_client(Trigger, service_name(name)) for name in COMMANDS}
         self._node.create_subscription(DiagnosticArray, TOPIC, self._see, 10)
+        self._hold = self._node.create_publisher(Joy, hold_topic, reliable(1)) if hold_topic else None
+        self._told_s = float("-inf")
         self.state, self.reason = "", ""
 
     def close(self) -> None:
@@ -48,6 +56,12 @@ class Operator:
     def spin(self, seconds: float) -> None:
         """Listen for a while."""
         self._executor.spin_once(timeout_sec=seconds)
+
+    def tell_held(self, is_held: bool, now_s: float) -> None:
+        """As a joystick with one button would, again and again: who falls silent has let go."""
+        if self._hold is not None and now_s - self._told_s >= TELL_EVERY_S:
+            self._told_s = now_s
+            self._hold.publish(Joy(buttons=[int(is_held)]))
 
     def ask(self, command: str) -> str:
         """What has become of it.
@@ -83,38 +97,45 @@ class Operator:
                 self.state = next((item.value for item in status.values if item.key == "state"), "")
 
 
-def control(word: str, robot: str) -> str:
+def control(word: str, robot: str, hold_topic: str = "") -> str:
     """Do one thing, or with an empty word serve the keyboard until q; the last word on it.
+
+    Args:
+        hold_topic: where to tell whether the space bar is held (sensor_msgs/Joy); empty tells nobody.
 
     Raises:
         DeploymentError: an unknown word, nobody answers, or what is asked for cannot be.
     """
     if word and word not in COMMANDS:
         raise DeploymentError(f"{word!r} is none of {', '.join(COMMANDS)}")
+    if word and hold_topic:
+        raise DeploymentError(f"--hold-topic tells of a key that is held, for which {word!r} does not wait; leave one "
+                              "of them out")
     if not word and not sys.stdin.isatty():
         raise DeploymentError(f"the keyboard needs a terminal; give one of {', '.join(COMMANDS)}")
     for name, value in environment(robot).items():
         os.environ.setdefault(name, value)
-    operator = Operator()
+    operator = Operator(hold_topic)
     try:
-        return operator.ask(word) if word else _serve_keys(operator)
+        return operator.ask(word) if word else _serve_keys(operator, bool(hold_topic))
     finally:
         operator.close()
 
 
-def _serve_keys(operator: Operator) -> str:
+def _serve_keys(operator: Operator, holds: bool) -> str:
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
     try:
-        _show(HELP)
-        shown = ""
-        while (key := _key()) != "q":
-            operator.spin(0.05)
-            if key == "c" or key in KEYS:
-                try:
-                    _show(operator.hand_over() if key == "c" else operator.ask(KEYS[key]))
-                except DeploymentError as error:
-                    _show(str(error))
+        _show(f"{HELP}; {HOLD_HELP}" if holds else HELP)
+        shown, held = "", HeldKey()
+        while "q" not in (keys := _keys()):
+            if HOLD_KEY in keys:  # once, for what has queued up says nothing of now
+                held.strike(time.monotonic())
+            for key in keys:
+                if key == "c" or key in KEYS:
+                    _show(_done(operator, key))
+            operator.tell_held(held.is_held(time.monotonic()), time.monotonic())
+            operator.spin(0.02)
             now = f"{operator.state}: {operator.reason}" if operator.state else "no word of a run yet"
             if now != shown:
                 _show(shown := now)
@@ -125,10 +146,23 @@ def _serve_keys(operator: Operator) -> str:
     return "left"
 
 
-def _key() -> str:
-    """What was pressed, in lower case; empty if nothing was."""
+def _done(operator: Operator, key: str) -> str:
+    """What has become of what a key asks for."""
+    try:
+        return operator.hand_over() if key == "c" else operator.ask(KEYS[key])
+    except DeploymentError as error:
+        return str(error)
+
+
+def _keys() -> str:
+    """What was pressed since the last call, in lower case; q where the terminal is gone."""
     ready, _, _ = select.select([sys.stdin], [], [], 0.0)
-    return sys.stdin.read(1).lower() if ready else ""
+    if not ready:
+        return ""
+    try:
+        return os.read(sys.stdin.fileno(), 64).decode(errors="replace").lower() or "q"
+    except OSError:
+        return "q"
 
 
 def _show(text: str) -> None:

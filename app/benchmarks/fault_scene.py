@@ -38,6 +38,7 @@ RENEW_AFTER_S = 30.0
 MOVING_RAD_S = 0.35
 ACT_EVERY_S = 1.0
 ENDLESS_S = 1e6
+SHORTER_THAN_A_TICK_S = 1e-3
 
 
 Route = Literal["jtc", "ruckig"]
@@ -177,6 +178,11 @@ class FaultScene:
                 how = self._urge(time.monotonic() - begun_s) or how
             time.sleep(0.02)
         return how or "by itself"
+
+    def next_tick_s(self) -> float:
+        """The simulator's clock, as soon as it has gone on. Raises DeploymentError when it stands."""
+        self.wait_simulated(SHORTER_THAN_A_TICK_S)
+        return self.observer.heard.now_s
 
     def wait_simulated(self, duration_s: float) -> None:
         """Let the simulator's clock run on. Raises DeploymentError when it stands."""

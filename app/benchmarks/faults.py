@@ -95,7 +95,7 @@ def run_fault(scene: FaultScene, fault: Fault) -> FaultResult:
     problems = [f"before it: {violation}" for violation in scene.new_violations()]
     heard = scene.observer.heard
     statuses, conditions = len(heard.statuses), len(heard.conditions)
-    fault_s = heard.now_s
+    fault_s = scene.next_tick_s()  # not up to a tick before it
     fault.inject(scene)
     while heard.now_s < fault_s + AFTER_S and not _is_over(scene, fault, fault_s, heard.statuses[statuses:]):
         scene.wait_simulated(LOOK_EVERY_S)

@@ -1,0 +1,82 @@
+"""`ladle control --hold-topic` on a terminal of its own, and somebody who listens to the button."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from app.domain import free_domain
+from ladle_bringup.description import environment
+
+READER = Path(__file__).with_name("button_reader.py")
+TOPIC = "/hold"
+START_S, RELEASE_S = 60.0, 1.0  # far more than either takes; what is asked for is that it comes
+
+
+class Desk:
+    """A keyboard, and what the listener has said."""
+
+    def __init__(self, keyboard: int, said: IO[bytes], control: subprocess.Popen[bytes]) -> None:
+        self._keyboard, self._said, self.control = keyboard, said, control
+
+    def press(self, key: bytes) -> None:
+        os.write(self._keyboard, key)
+
+    def hold(self, key: bytes, seconds: float) -> None:
+        """As a keyboard that repeats it 30 times a second."""
+        for _ in range(round(30 * seconds)):
+            self.press(key)
+            time.sleep(1 / 30)
+
+    def hears(self, within_s: float) -> str:
+        """The button's next change; empty if there is none within so long."""
+        ready, _, _ = select.select([self._said], [], [], within_s)
+        return self._said.readline().decode().strip() if ready else ""
+
+
+@contextmanager
+def desk() -> Iterator[Desk]:
+    """The keyboard's process tells that nothing is held."""
+    keyboard, terminal = pty.openpty()
+    with free_domain() as domain:
+        variables = {**os.environ, **environment("sim"), "ROS_DOMAIN_ID": str(domain)}
+        listener = subprocess.Popen([sys.executable, str(READER), TOPIC], env=variables, stdout=subprocess.PIPE)
+        control = subprocess.Popen([sys.executable, "-m", "app.cli", "control", "--hold-topic", TOPIC], env=variables,
+                                   stdin=terminal, stdout=subprocess.DEVNULL)
+        os.close(terminal)
+        try:
+            assert listener.stdout is not None
+            found = Desk(keyboard, listener.stdout, control)
+            assert found.hears(START_S) == "0"
+            yield found
+        finally:
+            for process in (control, listener):
+                process.kill()
+                process.wait()
+            os.close(keyboard)
+
+
+@pytest.mark.slow
+def test_the_arm_may_move_while_the_space_bar_is_held_and_not_for_a_stroke() -> None:
+    """Two strokes or another key hold nothing; a held one does until it is let go; q and the terminal's end leave."""
+    with desk() as people:
+        people.press(b" ")
+        time.sleep(0.05)
+        people.press(b" ")
+        people.hold(b"x", 0.3)
+        assert people.hears(0.5) == ""
+        people.hold(b" ", 0.5)
+        assert people.hears(START_S) == "1"
+        assert people.hears(RELEASE_S) == "0"
+        people.press(b"q")
+        assert people.control.wait(START_S) == 0
