@@ -224,7 +224,7 @@ def evaluate(
     from app.evaluation import evaluate as run
     from app.mass_options import mass_wish
     from app.runners import PUSHT
-    from ladle_bringup.description import BringupSettings
+    from ladle_bringup.settings import BringupSettings
     from real_world_deployment.chunking import chunking_from_text
     from training.checkpoint import open_checkpoint
 

@@ -20,7 +20,7 @@ from std_srvs.srv import Trigger
 
 from app.held_key import HeldKey
 from ladle.errors import DeploymentError
-from ladle_bringup.description import environment
+from ladle_bringup.environment import environment
 from ladle_nodes.operator_services import COMMANDS, service_name
 from ladle_nodes.qos import reliable
 from ladle_nodes.run_diagnostics import STATUS_NAME, TOPIC

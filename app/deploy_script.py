@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.up import run
 from ladle.script import run_script
-from ladle_bringup.description import BringupSettings, settings_from_text
+from ladle_bringup.settings import BringupSettings, settings_from_text
 
 PATHS = ("checkpoint", "episodes", "output", "arm_socket")
 

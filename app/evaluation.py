@@ -20,7 +20,8 @@ from app.up import Bringup
 from ladle.atomic import replace_file
 from ladle.errors import DeploymentError
 from ladle.policy import Guidance
-from ladle_bringup.description import BringupSettings, guidance_parameters
+from ladle_bringup.description import guidance_parameters
+from ladle_bringup.settings import BringupSettings
 
 log = logging.getLogger("ladle.eval")
 

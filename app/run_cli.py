@@ -52,7 +52,7 @@ def serve(
     """Run a policy here for a run elsewhere: `ladle up --remote-policy`, with the same ROS_DOMAIN_ID."""
     from app.mass_options import mass_wish
     from app.serve import serve as become_server
-    from ladle_bringup.description import BringupSettings
+    from ladle_bringup.settings import BringupSettings
 
     become_server(BringupSettings(task=task, checkpoint=str(checkpoint.absolute()), robot=robot,
                                   policy_threads=threads),

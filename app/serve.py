@@ -9,7 +9,9 @@ from typing import NoReturn
 
 from app.up import command
 from ladle.policy import Guidance
-from ladle_bringup.description import BringupSettings, environment, guidance_parameters, policy_server
+from ladle_bringup.description import guidance_parameters, policy_server
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 
 log = logging.getLogger("ladle.serve")
 

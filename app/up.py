@@ -16,7 +16,9 @@ from types import TracebackType
 from app.domain import free_domain
 from app.processes import ChildProcess, interrupted_by_sigterm, remove_orphaned_shared_memory, stop, wait_for_any
 from ladle.errors import DeploymentError
-from ladle_bringup.description import BringupSettings, NodeDescription, ParameterValue, describe, environment
+from ladle_bringup.description import NodeDescription, describe
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings, ParameterValue
 
 log = logging.getLogger("ladle.up")
 

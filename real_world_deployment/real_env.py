@@ -20,28 +20,27 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from math import ceil
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ladle.errors import DeploymentError, MotionError, ObservationError
+from ladle.errors import DeploymentError, MotionError
 from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
-from ladle.pose import quaternion_from_rotation_vector, rotation_vector
+from ladle.pose import quaternion_from_rotation_vector
 from ladle.task import TaskConfig
 from real_world_deployment.arm_motion import SETTLED_S
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import Controller
-from real_world_deployment.frame_ring import Record, RingReader
 from real_world_deployment.receding import RecedingPlan
+from real_world_deployment.ring_sight import RingSight
 from real_world_deployment.ring_watch import RingWatch
 from real_world_deployment.safety.alarms import Trouble
 from real_world_deployment.safety.following import allowed_error_rad
 from real_world_deployment.safety.task_limits import limits_of
-from real_world_deployment.sensor_rings import IMAGE, JOINTS, camera_ring, joints_ring
+from real_world_deployment.sensor_rings import JOINTS
 from real_world_deployment.splice import Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
 
@@ -84,22 +83,16 @@ class RealEnv:
         if config.real_robot and not config.arm_condition_required:
             raise DeploymentError("a real robot must be watched by its own reports: set arm_condition_required in the "
                                   "config, and hand them to RealEnv.watchdogs.arm.see")
-        self.frequency = task.rate_hz if frequency is None else frequency
-        self.dt, self.n_obs_steps = 1.0 / self.frequency, n_obs_steps
         self.refusal = ""
-        self._task, self._chain = task, chain
         self._config, self._clock_ns, self.start_ns = config, clock_ns, clock_ns()
-        if camera_rings is None:
-            camera_rings = {key: camera_ring(task, key) for key in task.extracted_cameras}
-        self._cameras = {key: RingReader(name) for key, name in camera_rings.items()}
-        self._joints = RingReader(joints or joints_ring(task))
-        self._joints_rate_hz = task.joints.rate_hz
+        self._sight = RingSight(task, chain, config, camera_rings, joints, n_obs_steps, frequency, clock_ns)
+        self.frequency, self.n_obs_steps, self.dt = self._sight.frequency, n_obs_steps, self._sight.dt
         limits = limits_of(task, self._config.limits, chain, self._config.speed)
         posture_rad = np.asarray(task.home.posture_rad, np.float64)
         self._splicer = Splicer(chain, limits, self._config, POSE_PART, "pose", posture_rad, self.dt)
         self._receding = RecedingPlan(limits, self._config, controller.follow)
-        self._watch_over = RingWatch(task, chain, limits, self._config, controller, self._joints, self._cameras,
-                                     self.start_ns)
+        self._watch_over = RingWatch(task, chain, limits, self._config, controller, self._sight.joints,
+                                     self._sight.cameras, self.start_ns)
         self.watchdogs = self._watch_over.watchdogs
         self._held: Trouble | None = None
         self.fault: Trouble | None = None
@@ -124,18 +117,12 @@ class RealEnv:
     @property
     def is_ready(self) -> bool:
         """Whether every camera and the joints have been seen."""
-        return all(reader.last(1) for reader in (*self._cameras.values(), self._joints))
+        return self._sight.is_whole
 
     def start(self, wait: bool = True, timeout_s: float = 10.0) -> None:
         """Wait for cameras and joints. Raises ObservationError naming what stays away."""
-        give_up_s = time.monotonic() + timeout_s
-        while wait and not self.is_ready:
-            if time.monotonic() > give_up_s:
-                readers = {**self._cameras, "joints": self._joints}
-                missing = [f"{key} (ring {reader.name})" for key, reader in readers.items() if not reader.last(1)]
-                raise ObservationError(f"nothing came from {', '.join(missing)} for {timeout_s:g} s; is its process "
-                                       "running?")
-            time.sleep(0.01)
+        if wait:
+            self._sight.wait(timeout_s)
 
     def stop(self) -> None:
         """Brake as fast as the limits allow; the plan in force ends at rest in any case."""
@@ -161,25 +148,11 @@ class RealEnv:
         Raises:
             ObservationError: a stream has nothing, or is older than allowed.
         """
-        frames = {key: self._records(key, reader, self._task.cameras[key].rate_hz)
-                  for key, reader in self._cameras.items()}
-        joints = self._records("joints", self._joints, self._joints_rate_hz)
-        self._refuse_stale(frames, joints)
-        newest_ns = max((records[-1].receive_ns for records in frames.values()), default=joints[-1].receive_ns)
-        instants_ns = [newest_ns - round(age * self.dt * 1e9) for age in reversed(range(self.n_obs_steps))]
-        obs = {key: np.stack([_at(records, instant).arrays[IMAGE] for instant in instants_ns])
-               for key, records in frames.items()}
-        q_rad = np.stack([_at(joints, instant).arrays[JOINTS] for instant in instants_ns])
-        eef = self._chain.forward(q_rad)
-        return {**obs, "robot_joint": q_rad, "robot_eef_pose": _vectors(eef), "eef": eef,
-                "timestamp": np.array(instants_ns) * 1e-9}
+        return self._sight.window()
 
     def get_robot_state(self) -> dict[str, NDArray[Any]]:
         """The newest joints: robot_joint (J,), robot_eef_pose (6,) and timestamp."""
-        joints = self._records("joints", self._joints, self._joints_rate_hz)
-        q_rad = np.asarray(joints[-1].arrays[JOINTS], np.float64)
-        return {"robot_joint": q_rad, "robot_eef_pose": _vectors(self._chain.forward(q_rad[None]))[0],
-                "timestamp": np.array(joints[-1].receive_ns * 1e-9)}
+        return self._sight.robot_state()
 
     def exec_actions(self, actions: ArrayLike, timestamps: ArrayLike) -> int:
         """Schedule poses; those in the past are dropped, later ones replace what was scheduled for after their first.
@@ -198,8 +171,7 @@ class RealEnv:
         poses, times = _poses(np.asarray(actions, np.float64)), np.asarray(timestamps, np.float64)
         if len(poses) != len(times):
             raise MotionError(f"{len(poses)} actions have {len(times)} timestamps; one each is needed")
-        joints = self._records("joints", self._joints, self._joints_rate_hz)
-        self._refuse_stale({}, joints)
+        joints = self._sight.fresh_joints()
         now_ns = self._clock_ns()
         now_s = (now_ns - self.start_ns) * 1e-9
         is_new = times > now_ns * 1e-9
@@ -209,10 +181,10 @@ class RealEnv:
         chunk = ActionChunk(now_s, relative_s, {POSE_PART: poses[is_new]})
         with self._lock:
             self._watch(now_s)
-            q_rad = np.asarray(joints[-1].arrays[JOINTS], np.float64)
+            q_rad = np.asarray(joints.arrays[JOINTS], np.float64)
             try:
                 running = self._begun(q_rad, now_s)
-                self._refuse_astray(q_rad, running, joints[-1].receive_ns)
+                self._refuse_astray(q_rad, running, joints.receive_ns)
                 self._receding.follow(self._splicer.join(chunk, running, now_s), now_s)
             except MotionError as error:
                 # An event and not an exit: the running plan goes on to rest.
@@ -297,28 +269,8 @@ class RealEnv:
                               f"{allowed_error_rad(self._config):g} rad are allowed; make a new RealEnv once it may "
                               "move again")
 
-    def _records(self, key: str, reader: RingReader, rate_hz: float) -> list[Record]:
-        """Enough of the newest to look back over the window."""
-        records = reader.last(ceil(self.n_obs_steps * rate_hz / self.frequency) + 1)
-        if not records:
-            raise ObservationError(f"{key}: nothing in ring {reader.name!r} yet; is its process running?")
-        return records
-
-    def _refuse_stale(self, frames: Mapping[str, list[Record]], joints: list[Record]) -> None:
-        now_ns = self._clock_ns()
-        for key, records in {**frames, "joints": joints}.items():
-            allowed_s = self._config.joints_age_s if key == "joints" else self._config.camera_age_s
-            age_s = (now_ns - records[-1].receive_ns) * 1e-9
-            if age_s > allowed_s:
-                raise ObservationError(f"{key}: newest sample is {age_s:.3f} s old, at most {allowed_s} s are allowed")
-
     def _now_s(self) -> float:
         return (self._clock_ns() - self.start_ns) * 1e-9
-
-
-def _at(records: list[Record], instant_ns: int) -> Record:
-    """The newest record received by the instant; the oldest there is where all are younger."""
-    return next((record for record in reversed(records) if record.receive_ns <= instant_ns), records[0])
 
 
 def _poses(actions: Array) -> Array:
@@ -329,8 +281,3 @@ def _poses(actions: Array) -> Array:
     if actions.shape[1] == 7:
         return actions
     return np.hstack([actions[:, :3], quaternion_from_rotation_vector(actions[:, 3:])])
-
-
-def _vectors(poses: Array) -> Array:
-    """(n, 6) metres and rotation vector, as that code has it, of poses (n, 7)."""
-    return np.hstack([poses[:, :3], rotation_vector(poses[:, 3:])])

@@ -23,7 +23,9 @@ from app.processes import ChildProcess, interrupted_by_sigterm, remove_orphaned_
 from app.up import command
 from ladle.errors import DeploymentError
 from ladle.task import load_task
-from ladle_bringup.description import JTC_TOPIC, BringupSettings, NodeDescription, describe, environment
+from ladle_bringup.description import JTC_TOPIC, NodeDescription, describe
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 from ladle_nodes.motion_log import newest_motion, read_motion
 from ladle_nodes.operator_services import service_name
 from real_world_deployment.loop_state import LoopState

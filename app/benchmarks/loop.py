@@ -26,7 +26,9 @@ from app.processes import ChildProcess, remove_orphaned_shared_memory, stop
 from app.up import command
 from ladle.errors import DeploymentError
 from ladle.task import load_task
-from ladle_bringup.description import BringupSettings, NodeDescription, describe, environment
+from ladle_bringup.description import NodeDescription, describe
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 from real_world_deployment.trajectory import CYCLE_S
 
 TASK = "scoop"

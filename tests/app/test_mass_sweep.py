@@ -26,7 +26,8 @@ from ladle.errors import CheckpointError, ConfigError, DeploymentError, LadleErr
 from ladle.policy import Guidance, ObservationWindow
 from ladle.replay_buffer import ReplayBufferWriter
 from ladle.task import load_task, task_text
-from ladle_bringup.description import BringupSettings, describe, settings_from_text
+from ladle_bringup.description import describe
+from ladle_bringup.settings import BringupSettings, settings_from_text
 from ladle_nodes.policies import make_policy
 from ladle_nodes.run_parameters import guidance_of
 from ladle_nodes.simulator_node import judge_of

@@ -17,7 +17,8 @@ from app.domain import free_domain
 from app.processes import ChildProcess, remove_orphaned_shared_memory, stop, wait_for_any
 from app.up import Bringup, command
 from ladle.errors import DeploymentError
-from ladle_bringup.description import BringupSettings, NodeDescription
+from ladle_bringup.description import NodeDescription
+from ladle_bringup.settings import BringupSettings
 
 ROOT = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(60)"
@@ -129,7 +130,7 @@ def test_the_deployment_scripts_refuse_in_one_line(controller: str, tmp_path: Pa
 
 def test_ctrl_c_ends_a_run_in_order(tmp_path: Path) -> None:
     """SIGINT to `ladle up` while the arm holds: exit code 0, every node has ended by itself."""
-    code = ("import logging; from app.up import run; from ladle_bringup.description import BringupSettings\n"
+    code = ("import logging; from app.up import run; from ladle_bringup.settings import BringupSettings\n"
             "logging.basicConfig(level=logging.INFO)\n"
             "run(BringupSettings(policy='hold', time_limit_s=60.0))")
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True) as parent:

@@ -17,7 +17,9 @@ import pytest
 from app.up import Bringup, command
 from ladle.errors import DeploymentError
 from ladle_bringup import description
-from ladle_bringup.description import SIMULATION_DOMAIN, BringupSettings, describe, environment, settings_from_text
+from ladle_bringup.description import describe
+from ladle_bringup.environment import SIMULATION_DOMAIN, environment
+from ladle_bringup.settings import BringupSettings, settings_from_text
 
 WORKSPACE = Path(__file__).parents[2] / "ros2_ws" / "src"
 LAUNCH_FILE = WORKSPACE / "ladle_bringup" / "launch" / "deploy.launch.py"

@@ -18,7 +18,7 @@ from app.replay import replay
 from app.run_reading import measured_and_sent
 from app.up import Bringup
 from ladle.errors import DeploymentError
-from ladle_bringup.description import BringupSettings
+from ladle_bringup.settings import BringupSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from expert_episode import write_expert_episode

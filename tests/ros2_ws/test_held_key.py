@@ -16,7 +16,7 @@ from typing import IO
 import pytest
 
 from app.domain import free_domain
-from ladle_bringup.description import environment
+from ladle_bringup.environment import environment
 
 READER = Path(__file__).with_name("button_reader.py")
 TOPIC = "/hold"

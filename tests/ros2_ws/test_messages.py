@@ -17,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from app.domain import free_domain
 from app.processes import remove_orphaned_shared_memory
 from ladle.errors import DeploymentError, ObservationError
-from ladle_bringup.description import environment
+from ladle_bringup.environment import environment
 from ladle_nodes.controller_messages import from_message
 from ladle_nodes.images import stamp, stamp_ns, to_array, to_message
 from ladle_nodes.lockstep import Ack, Tick

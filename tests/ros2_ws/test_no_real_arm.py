@@ -12,7 +12,8 @@ import pytest
 from app.domain import free_domain
 from app.up import Bringup
 from ladle.script import USER_ERROR_EXIT_CODE
-from ladle_bringup.description import BringupSettings, environment
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 
 pytestmark = pytest.mark.slow
 PEER = Path(__file__).with_name("trajectory_peer.py")

@@ -19,7 +19,9 @@ import pytest
 from app.domain import free_domain
 from app.up import Bringup, command
 from ladle.errors import DeploymentError
-from ladle_bringup.description import BringupSettings, NodeDescription, environment
+from ladle_bringup.description import NodeDescription
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 from ladle_nodes.arm_conditions import message_type, of_franka
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,8 @@ import pytest
 
 from app.domain import free_domain
 from app.up import Bringup
-from ladle_bringup.description import BringupSettings, environment
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from expert_episode import write_expert_episode

@@ -15,7 +15,9 @@ import pytest
 from app.domain import free_domain
 from app.processes import ChildProcess, stop
 from app.up import Bringup, command
-from ladle_bringup.description import BringupSettings, environment, policy_server
+from ladle_bringup.description import policy_server
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_operation import Console

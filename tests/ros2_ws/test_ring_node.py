@@ -16,7 +16,7 @@ from app.domain import free_domain
 from ladle.kinematics import KinematicChain
 from ladle.robot_description import panda_urdf
 from ladle.task import load_task
-from ladle_bringup.description import environment
+from ladle_bringup.environment import environment
 from real_world_deployment.real_env import RealEnv
 from real_world_deployment.splice import Splice
 

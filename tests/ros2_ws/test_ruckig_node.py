@@ -23,7 +23,9 @@ from trajectory_msgs.msg import JointTrajectory
 from app.domain import free_domain
 from app.up import command
 from ladle.task import load_task
-from ladle_bringup.description import JTC_TOPIC, PLAN_TOPIC, SETPOINT_TOPIC, BringupSettings, describe, environment
+from ladle_bringup.description import JTC_TOPIC, PLAN_TOPIC, SETPOINT_TOPIC, describe
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings
 from ladle_nodes.qos import reliable
 from ladle_nodes.trajectories import to_message, to_plan
 from real_world_deployment.config import DeploymentConfig

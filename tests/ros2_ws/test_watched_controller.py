@@ -19,7 +19,7 @@ from trajectory_msgs.msg import JointTrajectory as TrajectoryMessage
 
 from app.domain import free_domain
 from app.processes import remove_orphaned_shared_memory
-from ladle_bringup.description import environment
+from ladle_bringup.environment import environment
 from ladle_nodes.qos import fresh_command
 from ladle_nodes.trajectories import to_message
 from ladle_nodes.watched_controller import LOOK_EVERY_S, WatchedJtc

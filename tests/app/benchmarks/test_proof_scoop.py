@@ -25,7 +25,7 @@ from app.evaluation import Evaluation
 from app.mass_sweep import Delivered, MassSweep
 from app.scoop_stages import Recipe
 from ladle.errors import ConfigError
-from ladle_bringup.description import BringupSettings
+from ladle_bringup.settings import BringupSettings
 from simulation.wished_load import check_range
 from training.compose import compose_config
 from training.schema import PolicyConfig

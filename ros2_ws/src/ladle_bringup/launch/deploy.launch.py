@@ -12,7 +12,9 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironment
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from ladle_bringup.description import BringupSettings, describe, environment, settings_from_text
+from ladle_bringup.description import describe
+from ladle_bringup.environment import environment
+from ladle_bringup.settings import BringupSettings, settings_from_text
 
 ARGUMENTS = {item.name: str(item.default) for item in fields(BringupSettings)}
 
