@@ -9,6 +9,7 @@ import termios
 import time
 import tty
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import rclpy
@@ -142,7 +143,8 @@ def _serve_keys(operator: Operator, holds: bool) -> str:
     except KeyboardInterrupt:
         return "left"
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
     return "left"
 
 

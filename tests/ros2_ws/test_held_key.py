@@ -26,11 +26,15 @@ PATIENCE_S = 60.0  # far more than anything takes; what is asked for is that it 
 class Desk:
     """A keyboard, and what the listener has said."""
 
-    def __init__(self, keyboard: int, said: IO[bytes], control: subprocess.Popen[bytes]) -> None:
+    def __init__(self, keyboard: IO[bytes], said: IO[bytes], control: subprocess.Popen[bytes]) -> None:
         self._keyboard, self._said, self.control = keyboard, said, control
 
     def press(self, key: bytes) -> None:
-        os.write(self._keyboard, key)
+        self._keyboard.write(key)
+
+    def unplug(self) -> None:
+        """The terminal ends."""
+        self._keyboard.close()
 
     def hold(self, key: bytes, up_to_s: float) -> str:
         """As a keyboard that repeats it 30 times a second, until the button changes; to what, or empty."""
@@ -50,10 +54,12 @@ class Desk:
 @contextmanager
 def desk() -> Iterator[Desk]:
     """The keyboard's process tells that nothing is held."""
-    keyboard, terminal = pty.openpty()
+    master, terminal = pty.openpty()
+    keyboard = os.fdopen(master, "wb", buffering=0)
     with free_domain() as domain:
         variables = {**os.environ, **environment("sim"), "ROS_DOMAIN_ID": str(domain)}
-        listener = subprocess.Popen([sys.executable, str(READER), TOPIC], env=variables, stdout=subprocess.PIPE)
+        listener = subprocess.Popen([sys.executable, str(READER), TOPIC], env=variables, stdout=subprocess.PIPE,
+                                    bufsize=0)
         control = subprocess.Popen([sys.executable, "-m", "app.cli", "control", "--hold-topic", TOPIC], env=variables,
                                    stdin=terminal, stdout=subprocess.DEVNULL)
         os.close(terminal)
@@ -66,7 +72,7 @@ def desk() -> Iterator[Desk]:
             for process in (control, listener):
                 process.kill()
                 process.wait()
-            os.close(keyboard)
+            keyboard.close()
 
 
 @pytest.mark.slow
@@ -80,4 +86,12 @@ def test_the_arm_may_move_while_the_space_bar_is_held_and_not_for_a_stroke() -> 
         assert people.hold(b" ", PATIENCE_S) == "1"
         assert people.hears(PATIENCE_S) == "0"
         people.press(b"q")
+        assert people.control.wait(PATIENCE_S) == 0
+
+
+@pytest.mark.slow
+def test_a_terminal_that_ends_takes_the_keyboard_with_it() -> None:
+    """No process goes on that nobody can speak to."""
+    with desk() as people:
+        people.unplug()
         assert people.control.wait(PATIENCE_S) == 0
