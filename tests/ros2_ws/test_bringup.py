@@ -16,9 +16,8 @@ import pytest
 
 from app.up import Bringup, command
 from ladle.errors import DeploymentError
-from ladle_bringup import description
 from ladle_bringup.description import describe
-from ladle_bringup.environment import SIMULATION_DOMAIN, environment
+from ladle_bringup.environment import SIMULATION_DOMAIN, environment, fastdds_profile
 from ladle_bringup.settings import BringupSettings, settings_from_text
 
 WORKSPACE = Path(__file__).parents[2] / "ros2_ws" / "src"
@@ -129,7 +128,7 @@ def test_every_described_node_exists_in_both_worlds() -> None:
 
 def test_the_transport_profile_carries_images() -> None:
     """Shared memory large enough for full-size images replaces the default transports."""
-    root = ElementTree.parse(description.fastdds_profile()).getroot()
+    root = ElementTree.parse(fastdds_profile()).getroot()
     texts = {element.tag.rpartition("}")[2]: element.text for element in root.iter()}
     assert texts["useBuiltinTransports"] == "false"
     assert int(texts["maxMessageSize"] or 0) >= 4_000_000
