@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import termios
@@ -28,6 +29,8 @@ from ladle_nodes.run_diagnostics import STATUS_NAME, TOPIC
 
 KEYS = {"s": "stop", "h": "home", "r": "resume", "f": "clear_fault"}
 HOLD_KEY = " "
+# ECMA-48, 5.3 and 5.4: what a terminal sends for arrows, Home, F1, Alt with a key.
+SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
 TELL_EVERY_S = 0.03
 PATIENCE_S = 5.0
 HELP = "c start or resume, s stop, h home, r resume, f clear fault, q quit"
@@ -102,7 +105,8 @@ def control(word: str, robot: str, hold_topic: str = "") -> str:
     """Do one thing, or with an empty word serve the keyboard until q; the last word on it.
 
     Args:
-        hold_topic: where to tell whether the space bar is held (sensor_msgs/Joy); empty tells nobody.
+        hold_topic: where to tell whether the space bar is held, as button 0 of a sensor_msgs/Joy; empty tells nobody.
+            Only with an empty word.
 
     Raises:
         DeploymentError: an unknown word, nobody answers, or what is asked for cannot be.
@@ -129,10 +133,13 @@ def _serve_keys(operator: Operator, holds: bool) -> str:
     try:
         _show(f"{HELP}; {HOLD_HELP}" if holds else HELP)
         shown, held = "", HeldKey()
-        while "q" not in (keys := _keys()):
+        while True:
+            keys = _keys()
             if HOLD_KEY in keys:  # once, for what has queued up says nothing of now
                 held.strike(time.monotonic())
             for key in keys:
+                if key == "q":
+                    return "left"
                 if key == "c" or key in KEYS:
                     _show(_done(operator, key))
             operator.tell_held(held.is_held(time.monotonic()), time.monotonic())
@@ -145,7 +152,6 @@ def _serve_keys(operator: Operator, holds: bool) -> str:
     finally:
         with suppress(termios.error):  # the terminal is gone
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-    return "left"
 
 
 def _done(operator: Operator, key: str) -> str:
@@ -157,14 +163,20 @@ def _done(operator: Operator, key: str) -> str:
 
 
 def _keys() -> str:
-    """What was pressed since the last call, in lower case; q where the terminal is gone."""
-    ready, _, _ = select.select([sys.stdin], [], [], 0.0)
-    if not ready:
-        return ""
-    try:
-        return os.read(sys.stdin.fileno(), 64).decode(errors="replace").lower() or "q"
-    except OSError:
-        return "q"
+    """All that was pressed since the last call, in lower case, and a q where the terminal is gone.
+
+    Arrows and their like come as sequences of letters, which are no keys of ours.
+    """
+    pressed, is_open = b"", True
+    while is_open and select.select([sys.stdin], [], [], 0.0)[0]:
+        try:
+            more = os.read(sys.stdin.fileno(), 4096)
+        except OSError:
+            more = b""
+        is_open = bool(more)
+        pressed += more
+    keys = SEQUENCE.sub("", pressed.decode(errors="replace")).lower()
+    return keys if is_open else keys + "q"
 
 
 def _show(text: str) -> None:

@@ -64,7 +64,7 @@ def control(
     word: Annotated[str, typer.Argument(help="start, stop, home, resume or clear_fault; none serves the keys.")] = "",
     robot: Annotated[str, typer.Option(help="sim or franka: whose network settings to take.")] = "sim",
     hold_topic: Annotated[str, typer.Option(
-        help="Tell there whether the space bar is held, to a run that has the same --hold-topic.")] = "",
+        help="Tell there, as button 0, whether the space bar is held, to a run that has the same --hold-topic.")] = "",
 ) -> None:
     """Start, stop, home, resume a run or clear its fault, and see its state: keys c, s, h, r, f, q."""
     from app.control import control as carry_out

@@ -19,7 +19,7 @@ RAMPS_MS = (25, 10)
 PLACES_S = 0.005  # how finely joint positions are looked at; points in space at every fourth
 
 
-def braking_tail(start: JointState, limits: MotionLimits) -> JointTrajectory:
+def braking_tail(start: JointState, limits: MotionLimits, jerk_rad_s3: Array | None = None) -> JointTrajectory:
     """From a state within the limits to rest, all joints together.
 
     The acceleration goes linearly from its value to A, stays, and goes linearly to zero: with ramps of duration r and
@@ -29,6 +29,7 @@ def braking_tail(start: JointState, limits: MotionLimits) -> JointTrajectory:
 
     Args:
         start: its time must be on the millisecond grid.
+        jerk_rad_s3: (J,) in the place of the limits' own.
 
     Raises:
         MotionError: the way to rest leaves the position range or the workspace, or the speed would first rise beyond
@@ -36,7 +37,8 @@ def braking_tail(start: JointState, limits: MotionLimits) -> JointTrajectory:
     """
     reason = MotionError("no way to rest was tried")
     # From one limit of acceleration to the other within the limit of jerk.
-    shortest_ms = math.ceil(1000.0 * float(np.max(2.0 * limits.acceleration_rad_s2 / limits.jerk_rad_s3)))
+    jerk_rad_s3 = limits.jerk_rad_s3 if jerk_rad_s3 is None else jerk_rad_s3
+    shortest_ms = math.ceil(1000.0 * float(np.max(2.0 * limits.acceleration_rad_s2 / jerk_rad_s3)))
     for ramp_ms in RAMPS_MS:
         motion = _tail(start, limits, max(ramp_ms, shortest_ms))
         try:

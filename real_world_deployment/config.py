@@ -12,6 +12,8 @@ from ladle.config_values import STRICT, NotNegative, Positive
 from real_world_deployment.chunking import Chunking
 
 Share = Annotated[float, Field(gt=0, le=1)]
+# Through 5 ms of a quintic a jerk may become 2.2 times as large (`ruckig_trajectories.py`).
+HurriedShare = Annotated[float, Field(gt=0, le=0.45)]
 
 REAL_ROBOT_SPEED = 0.10
 HOLD_TO_RUN_S = 0.25  # joysticks repeat their state at 20 Hz
@@ -157,7 +159,7 @@ class DeploymentConfig:
     limits: LimitShares = LimitShares()
     stream_period_s: Positive = 0.05
     stream_limits: LimitShares = LimitShares(position_margin_rad=0.01, velocity=0.95, acceleration=0.95, jerk=0.1)
-    stream_hurried_jerk: Share = 0.3
+    stream_hurried_jerk: HurriedShare = 0.3
 
     @property
     def stream_hurry(self) -> float:

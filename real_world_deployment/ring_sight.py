@@ -31,9 +31,6 @@ class RingSight:
     Attributes:
         cameras, joints: the readers.
         frequency, n_obs_steps, dt: as in the Diffusion Policy code.
-
-    Raises:
-        MotionError: the task has no joints.
     """
 
     def __init__(self, task: TaskConfig, chain: KinematicChain, config: DeploymentConfig,

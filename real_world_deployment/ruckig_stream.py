@@ -159,7 +159,7 @@ class RuckigController:
         self._plan = None
         if self._segment is None:
             return 0.0
-        self._segment, self._segment_start_ms = self._solve(self._state(), None), self._now_ms
+        self._segment, self._segment_start_ms = self._solve(self._state(), None, hurry=self._hurry), self._now_ms
         return float(self._segment.duration)
 
     def _segment_rows(self, end_ms: int) -> Array:
@@ -194,7 +194,7 @@ class RuckigController:
         except MotionError as error:
             self.refusals += 1
             log.warning("set-points brake: %s", error)
-            segment = self._solve(state, None)
+            segment = self._solve(state, None, hurry=self._hurry)
         self._segment, self._segment_start_ms = segment, self._now_ms
 
     def _period_to_aim_ms(self, plan: JointTrajectory) -> int:

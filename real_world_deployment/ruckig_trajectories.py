@@ -20,7 +20,7 @@ from real_world_deployment.controllers import JtcController, JtcMessage
 from real_world_deployment.ruckig_stream import ROUNDING, RuckigController
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice
-from real_world_deployment.stream_rules import REST_S, RestWatch, Standing, refuse_elsewhere
+from real_world_deployment.stream_rules import REST_S, Standing, refuse_elsewhere
 from real_world_deployment.trajectory import JointState, JointTrajectory, on_grid
 
 Array = NDArray[np.float64]
@@ -59,13 +59,13 @@ class RuckigTrajectories:
         self._stream = RuckigController(limits, config)
         self._controller = JtcController(limits.joint_names, send)
         self._is_delivered = is_delivered
-        self._standing, self._rest = Standing(config.joints_age_s), RestWatch()
+        self._standing = Standing(config.joints_age_s)
         self._settled: list[JointState] = []
         self._held: JointTrajectory | None = None
         self._plan: JointTrajectory | None = None
         self._left_s = self._due_s = self._begins_s = 0.0
         self._is_complete = False
-        self._rests_s = -np.inf
+        self._rests_s = -np.inf  # so long no stream may begin: by then the controller has done what it holds
         self._sent_s = -np.inf
         self.interruptions = 0
 
@@ -93,6 +93,7 @@ class RuckigTrajectories:
         Raises:
             MotionError: the plan cannot be followed; the one before stays in force, and ends at rest.
         """
+        self._let_go_of_rest(now_s)
         if self.is_streaming:
             refuse_elsewhere(plan, self._settled[-1].q_rad, self._settled[-1].time_s)
             # What it changes shall not come later for a part that was about to be sent.
@@ -112,6 +113,7 @@ class RuckigTrajectories:
 
         A controller that has not begun yet is left alone: it would start once more, from the state that it measures.
         """
+        self._let_go_of_rest(now_s)
         if not self._settled or now_s < max(self._due_s, self._begins_s) or not self._is_heard(now_s):
             return
         settled_s = max(now_s + self._config.switch_lead_s, self._settled[0].time_s)
@@ -129,22 +131,24 @@ class RuckigTrajectories:
             self._due_s = now_s + self._config.refresh_s
         else:
             self._send_ahead(now_s)
-        if self._rest.is_over(now_s, self._stream):
-            self.let_go(now_s)
 
     def let_go(self, now_s: float) -> None:
         """Send nothing more: what the controller holds ends at rest. The next stream begins where the arm is then."""
         held = self._held
         self._standing.leave(self._stream.state.q_rad if held is None else held.q_rad[-1])
-        stands = held is None or bool(np.all(np.abs(held.dq_rad_s) <= ROUNDING))
-        self._rests_s = now_s if stands or held is None else held.end_s + REST_S
+        self._rests_s = -np.inf if held is None else _rest_begins_s(held) + REST_S
         self._settled, self._plan = [], None
+
+    def _let_go_of_rest(self, now_s: float) -> None:
+        """After REST_S at the plan's end, also where nobody has called meanwhile: the arm may be elsewhere by now."""
+        if (self._settled and self._is_complete and self._held is not None
+                and now_s >= _rest_begins_s(self._held) + REST_S):
+            self.let_go(now_s)
 
     def _begin(self, q_rad: Array, start_s: float) -> None:
         self._stream.start(q_rad, start_s)
         self._settled = [self._stream.advance(start_s)]
-        self._left_s, self._is_complete = np.inf, True
-        self._rest.clear()
+        self._left_s, self._is_complete = np.inf, True  # it stands, and a plan is still to come
 
     def _is_heard(self, now_s: float) -> bool:
         """Whether the controller has what was sent. One that has not must not be given the plan's later parts."""
@@ -164,7 +168,7 @@ class RuckigTrajectories:
     def _send(self, states: list[JointState], now_s: float) -> bool:
         """Whether there is a way to rest from the last state, without which nothing is sent."""
         try:
-            tail = braking_tail(states[-1], self._limits)
+            tail = braking_tail(states[-1], self._limits, self._config.stream_hurry * self._limits.jerk_rad_s3)
         except MotionError as error:
             log.debug("not sent further: %s", error)
             return False
@@ -189,6 +193,8 @@ class RuckigTrajectories:
             return
         plan, self._plan = self._plan, None
         self._begin(held.q_rad[-1], on_grid(max(held.end_s, now_s + self._config.switch_lead_s)))
+        # Sent before the arm rests, it would be joined to a motion that is still under way.
+        self._begins_s = held.end_s + self._config.clock_tolerance_s
         if plan is not None:
             try:
                 self.follow_plan(plan, now_s)
@@ -198,6 +204,12 @@ class RuckigTrajectories:
     def _forget_before(self, time_s: float) -> None:
         while len(self._settled) > 1 and self._settled[1].time_s <= time_s:
             self._settled.pop(0)
+
+
+def _rest_begins_s(held: JointTrajectory) -> float:
+    """When the last motion in it has ended; long ago where there is none."""
+    moving = np.flatnonzero(np.any(np.abs(held.dq_rad_s) > ROUNDING, axis=1))
+    return float(held.times_s[moving[-1] + 1]) if len(moving) else -np.inf
 
 
 def _extend(states: list[JointState], stream: RuckigController, until_s: float) -> None:

@@ -1,5 +1,7 @@
 """Ruckig's set-points as short trajectories: the same motion through a JTC, at rest when nobody refreshes."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -184,6 +186,57 @@ def test_an_arm_that_was_moved_as_soon_as_it_rested_is_not_pulled_back(task: Tas
     route.run(motion.end_s + 0.5)
     assert len(route.sent_s) == count
     np.testing.assert_array_equal(np.concatenate(route.rows[begun:]), np.tile(moved, (480, 1)))
+
+
+def test_a_process_that_stood_still_since_before_the_rest_begins_anew_where_the_arm_is(task: TaskConfig,
+                                                                                       home_rad: Array) -> None:
+    """Meanwhile the arm was brought elsewhere; the next plan, from there, comes at once."""
+    assert task.joints is not None
+    route = Route(task, home_rad)
+    motion = plan(home_rad, 5, 1.3)
+    route.follow_plan(motion)
+    route.run(motion.end_s - 0.05)
+    route.run(motion.end_s + 2.0, refreshing=False)
+    moved = motion.q_rad[-1] + 0.03
+    route.jtc = JtcModel("jazzy", task.joints.names, moved, JTC)
+    begun = len(route.rows)
+    route.run(route.now_s + 0.011)
+    onward = plan(moved, 7, route.now_s + 0.4)
+    route.follow_plan(onward, moved)
+    route.run(onward.end_s + 0.5)
+    rows = np.concatenate(route.rows[begun:])
+    assert ReflexModel(moved).check(rows) == (len(rows), None)
+    np.testing.assert_allclose(rows[-1], onward.q_rad[-1], atol=1e-6)
+
+
+def test_a_plan_is_taken_as_soon_as_the_one_before_was_let_go(task: TaskConfig, home_rad: Array) -> None:
+    """An arm at rest is not refused as one that may still move."""
+    route = Route(task, home_rad)
+    motion = plan(home_rad, 5, 1.3)
+    route.follow_plan(motion)
+    while route.stream.is_streaming and route.now_s < motion.end_s + 1.0:
+        route.run(route.now_s + 0.005)
+    assert motion.end_s + 0.19 < route.now_s < motion.end_s + 0.26
+    route.follow_plan(plan(motion.q_rad[-1], 6, route.now_s + 0.3))
+    assert route.stream.is_streaming
+
+
+@pytest.mark.parametrize("stall_s", [0.08, 0.1, 0.12])
+@pytest.mark.parametrize("seed", [1, 5, 9])
+def test_after_a_short_stall_nothing_is_sent_into_the_braking(stall_s: float, seed: int, task: TaskConfig,
+                                                              home_rad: Array) -> None:
+    """A JTC of Humble would join it to the motion that is still under way. The arm rests first, and then goes on."""
+    route = Route(task, home_rad, "humble")
+    first = plan(home_rad, seed, 1.3)
+    route.follow_plan(first)
+    route.run(1.8)
+    route.run(1.8 + stall_s, refreshing=False)
+    with suppress(MotionError):
+        route.follow_plan(first)
+    route.run(first.end_s + 0.8)
+    rows = np.concatenate(route.rows)
+    assert ReflexModel(home_rad).check(rows) == (len(rows), None)
+    assert np.abs(np.diff(rows[-100:], axis=0)).max() < 1e-9
 
 
 def test_a_stop_is_sent_on_at_once(task: TaskConfig, home_rad: Array) -> None:

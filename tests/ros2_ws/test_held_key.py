@@ -32,6 +32,12 @@ class Desk:
     def press(self, key: bytes) -> None:
         self._keyboard.write(key)
 
+    def said_until_it_left(self) -> str:
+        """What it has shown by its end."""
+        assert self.control.wait(PATIENCE_S) == 0
+        assert self.control.stdout is not None
+        return self.control.stdout.read().decode()
+
     def unplug(self) -> None:
         """The terminal ends."""
         self._keyboard.close()
@@ -61,7 +67,7 @@ def desk() -> Iterator[Desk]:
         listener = subprocess.Popen([sys.executable, str(READER), TOPIC], env=variables, stdout=subprocess.PIPE,
                                     bufsize=0)
         control = subprocess.Popen([sys.executable, "-m", "app.cli", "control", "--hold-topic", TOPIC], env=variables,
-                                   stdin=terminal, stdout=subprocess.DEVNULL)
+                                   stdin=terminal, stdout=subprocess.PIPE)
         os.close(terminal)
         try:
             assert listener.stdout is not None
@@ -86,7 +92,7 @@ def test_the_arm_may_move_while_the_space_bar_is_held_and_not_for_a_stroke() -> 
         assert people.hold(b" ", PATIENCE_S) == "1"
         assert people.hears(PATIENCE_S) == "0"
         people.press(b"q")
-        assert people.control.wait(PATIENCE_S) == 0
+        people.said_until_it_left()
 
 
 @pytest.mark.slow
@@ -94,4 +100,24 @@ def test_a_terminal_that_ends_takes_the_keyboard_with_it() -> None:
     """No process goes on that nobody can speak to."""
     with desk() as people:
         people.unplug()
-        assert people.control.wait(PATIENCE_S) == 0
+        people.said_until_it_left()
+
+
+@pytest.mark.slow
+def test_a_stop_counts_even_if_one_leaves_at_once_and_arrows_are_no_commands() -> None:
+    """The arrow to the right ends with a c, Home with an h, End with an f."""
+    with desk() as people:
+        people.press(b"\x1b[C\x1b[H\x1bOF")
+        people.press(b"sq")
+        said = people.said_until_it_left()
+    assert "nobody answers /ladle/stop" in said
+    assert said.count("nobody answers") == 1
+
+
+@pytest.mark.slow
+def test_strokes_that_queued_up_while_nobody_looked_hold_nothing() -> None:
+    """Let go before the service that was asked for has failed to answer."""
+    with desk() as people:
+        people.press(b"s")
+        assert people.hold(b" ", 3.0) == ""
+        assert people.hears(6.0) == ""
