@@ -75,9 +75,9 @@ class Standing:
 
 
 class RestWatch:
-    """Tells when a stream has been at rest for so long that it lets go."""
+    """Tells when a stream of set-points has been at rest for so long (rest_s) that it lets go."""
 
-    def __init__(self, rest_s: float = REST_S) -> None:
+    def __init__(self, rest_s: float) -> None:
         self._rest_s = rest_s
         self.clear()
 
@@ -86,7 +86,7 @@ class RestWatch:
         self._since_s = math.inf
 
     def is_over(self, now_s: float, stream: RuckigController) -> bool:
-        """Whether the plan has ended, and the stream has been at rest for REST_S."""
+        """Whether the plan has ended, and the stream has been at rest for so long."""
         if now_s < stream.plan_end_s or not stream.is_at_rest:
             self._since_s = math.inf
             return False
