@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from app.benchmarks.loop_floor import measure_floor
 from app.benchmarks.loop_nodes import STEPS
 from app.domain import free_domain
 from app.processes import ChildProcess, remove_orphaned_shared_memory, stop
@@ -39,7 +40,7 @@ LEAST_SHARE = 0.9  # of the commands and set-points that were due: a run that wa
 
 
 def measure_loop(seconds: float) -> dict[str, Any]:
-    """Run for so long, and measure over that time.
+    """Run for so long, and measure over that time; before that, twice as long, what the machine leaves.
 
     Returns:
         obs_to_command_p50_ms, _p99_ms: from the instant at which a tick is due, with all that has come by then, until
@@ -48,11 +49,13 @@ def measure_loop(seconds: float) -> dict[str, Any]:
         ruckig_period_p999_ms, ruckig_outliers: between set-points; how many periods were longer than 5 ms.
         lost_joint_states: stamped between the first and the last that the loop took in, and not taken in.
         cpu_share: processor time of the deployment's processes as a share of one core.
+        floor: the same machine's figures without all of that, see `loop_floor.measure_floor`.
         commands, setpoints, joint_states: how many were counted. unanswered: questions without a command, of all.
 
     Raises:
         DeploymentError: a process failed, or nothing was measured.
     """
+    floor = measure_floor(TASK, seconds)
     begun_s = time.time()
     settings = BringupSettings(task=TASK, policy="hold", robot="franka", controller="ruckig", driver_limits=True,
                                home=False, speed=1.0, arm_condition="none", frozen_camera_check="off",
@@ -79,7 +82,7 @@ def measure_loop(seconds: float) -> dict[str, Any]:
             stop(children[::-1])
             remove_orphaned_shared_memory(begun_s)
         found = {node.executable: json.loads((folder / f"{node.executable}.json").read_text()) for node in nodes}
-    return summary(found["policy_node"], found["ruckig_node"], seconds)
+    return {**summary(found["policy_node"], found["ruckig_node"], seconds), "floor": floor}
 
 
 def timed(node: NodeDescription, folder: Path) -> list[str]:
