@@ -6,9 +6,7 @@ import contextlib
 import errno
 import logging
 import multiprocessing
-import multiprocessing.connection
 import os
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -20,6 +18,7 @@ import cv2
 
 from ladle.episode import EpisodeFolder
 from ladle.errors import BagError, EpisodeError, LadleError
+from ladle.parent_death import end_with_parent
 from ladle.script import one_line, set_up_logging
 from ladle.task import TaskConfig
 from ladle.unfinished import require_no_other_program
@@ -216,15 +215,7 @@ def run_job(job: Job) -> LadleError | None:
 
 def _start_worker() -> None:
     set_up_logging()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker must not outlive a killed parent: it would write into the folder of the next run."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
+    end_with_parent()
 
 
 def _has_color(task: TaskConfig) -> bool:

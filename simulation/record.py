@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ladle.atomic import replace_file
 from ladle.errors import SimulationError
+from ladle.parent_death import end_with_parent
 from ladle.pose import quaternion_to_matrix
 from ladle.robot_description import panda_urdf
 from ladle.task import TaskConfig, load_task
@@ -111,7 +112,8 @@ def _run(jobs: list[_Job], workers: int) -> Iterator[Recorded]:
         return
     # Spawned, because a forked process inherits a GL context that it cannot use.
     context = multiprocessing.get_context("spawn")
-    with _one_thread_each(), ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+    with (_one_thread_each(),
+          ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=end_with_parent) as pool):
         futures = [pool.submit(_record, job) for job in jobs]
         try:
             for future in as_completed(futures):

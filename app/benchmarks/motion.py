@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.benchmarks.motion_sequences import START_S, Arm, Sequence, random_sequence
 from app.quieter import quieter
+from ladle.parent_death import end_with_parent
 from real_world_deployment.controllers import JtcMessage
 from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety import MotionLimits
@@ -86,7 +87,8 @@ def measure_motion(sequences: int, seed: int = 0, processes: int | None = None) 
     if count <= 1:
         found: Iterable[dict[Route, RouteResult]] = map(measure_batch, batches)
         return _sum(total, found)
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, initializer=end_with_parent) as pool:
         return _sum(total, pool.map(measure_batch, batches))
 
 
