@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
+from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
 from app.domain import free_domain
@@ -21,6 +24,7 @@ from ladle_bringup.environment import environment
 from ladle_nodes.controller_messages import from_message
 from ladle_nodes.images import stamp, stamp_ns, to_array, to_message
 from ladle_nodes.lockstep import Ack, Tick
+from ladle_nodes.setpoint_bytes import SetpointBytes
 from ladle_nodes.trajectories import TrajectoryBytes, to_plan
 from ladle_nodes.trajectories import to_message as to_trajectory
 from real_world_deployment.controllers import JtcMessage
@@ -114,6 +118,21 @@ def test_a_plan_of_others_is_read_as_it_was_meant() -> None:
     back = TrajectoryBytes(names).plan(bytes(serialize_message(plan)), 10**18)
     assert back.joint_names == ("b", "a")
     np.testing.assert_array_equal(back.accelerations, [[3.0, 3.0]])
+
+
+@given(st.integers(1, 9), st.data())
+def test_setpoints_as_bytes_are_the_message(n_joints: int, data: st.DataObject) -> None:
+    """Bit for bit, for every number that a double can be, and from a row of a larger array."""
+    rows = np.array(data.draw(st.lists(st.floats(), min_size=2 * n_joints, max_size=2 * n_joints))).reshape(-1, 2)
+    row = rows[:, 1]
+    sent = SetpointBytes(n_joints)
+    assert sent.is_exact
+    whole = sent.of(row)
+    assert isinstance(whole, bytes)
+    received = deserialize_message(whole, Float64MultiArray)
+    assert received.data.tobytes() == row.tobytes()
+    assert received.layout == Float64MultiArray().layout
+    assert whole == bytes(serialize_message(Float64MultiArray(data=array("d", row.tobytes()))))
 
 
 def test_full_size_images_cross_processes_without_loss() -> None:

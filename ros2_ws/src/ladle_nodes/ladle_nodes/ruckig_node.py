@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import time
-from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +32,7 @@ from ladle_nodes.process import (
 from ladle_nodes.promptness import STREAM_PRIORITY, become_prompt
 from ladle_nodes.qos import fresh_command, reliable, sensor_reader
 from ladle_nodes.ruckig_lockstep import RuckigLockstep, positions_rad
+from ladle_nodes.setpoint_bytes import SetpointBytes
 from ladle_nodes.stream_clock import StreamClock
 from ladle_nodes.trajectories import TrajectoryBytes
 from real_world_deployment.config import DeploymentConfig
@@ -67,7 +67,8 @@ class RuckigNode:
         self._is_simulated = bool(parameter(node, "use_sim_time"))
         self._config = DeploymentConfig(speed=float(parameter(node, "speed")))
         limits = limits_of(task, self._config.stream_limits, None, self._config.speed)
-        self._bytes = TrajectoryBytes(self._joint_names)
+        self._plan_bytes = TrajectoryBytes(self._joint_names)
+        self._setpoint_bytes = SetpointBytes(len(self._joint_names))
         self._spinner = Spinner(node)
         self._said_refused = False
         self._lead_s = SIMULATION_LEAD_S if self._is_simulated else 0.0
@@ -179,7 +180,7 @@ class RuckigNode:
     def _follow(self, message: bytes, start_ns: int, now_s: float) -> None:
         """A plan that cannot be followed leaves the one in force, which ends at rest."""
         try:
-            self._source.follow_plan(self._bytes.plan(message, start_ns).to_trajectory(), now_s)
+            self._source.follow_plan(self._plan_bytes.plan(message, start_ns).to_trajectory(), now_s)
             self._said_refused = False
         except (MotionError, ValueError) as error:
             # Plans come thirty times a second, and what is wrong with one is so with the next.
@@ -188,7 +189,7 @@ class RuckigNode:
 
     def _publish(self, rows: NDArray[np.float64]) -> None:
         for row in rows:
-            self._setpoints.publish(Float64MultiArray(data=array("d", np.ascontiguousarray(row).tobytes())))
+            self._setpoints.publish(self._setpoint_bytes.of(row))
 
     def _trajectory_stream(self, limits: MotionLimits, lockstep: bool) -> RuckigTrajectories | None:
         """For arms that take trajectories only."""
@@ -203,7 +204,7 @@ class RuckigNode:
                                                 fresh_command(lead_s))
 
         def send(message: JtcMessage) -> None:
-            publisher.publish(self._bytes.of(message, self._clock.start_ns))
+            publisher.publish(self._plan_bytes.of(message, self._clock.start_ns))
 
         return RuckigTrajectories(limits, self._config, send, lambda: (
             publisher.get_subscription_count() > 0 and publisher.wait_for_all_acked(Duration())))
