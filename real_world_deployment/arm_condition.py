@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ladle.errors import DeploymentError
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.safety.alarms import Alarm, Trouble
+from real_world_deployment.safety.freshness import is_fresh
 
 IDLE, GUIDING, REFLEX, USER_STOPPED, RECOVERY, MOVE = (
     "idle", "guiding", "reflex", "user_stopped", "automatic_error_recovery", "move")
@@ -90,12 +91,12 @@ class ArmWatch:
         newest = self._newest
         if newest is None:
             return Trouble(Alarm.ARM_UNKNOWN, "the arm has not reported its condition") if self._is_required else None
-        blocked, age_s = newest.trouble(), now_s - newest.stamp_s
+        blocked = newest.trouble()
         if blocked is not None:
             return blocked
-        if self._is_required and age_s > self._bounds.arm_unknown_s:
+        if self._is_required and not is_fresh(newest.stamp_s, now_s, self._bounds.arm_unknown_s):
             return Trouble(Alarm.ARM_UNKNOWN, "the arm's last report is older than "
-                                              f"{self._bounds.arm_unknown_s:g} s")
+                                              f"{self._bounds.arm_unknown_s:g} s, or of the future")
         if newest.mode == MOVE and newest.command_success_rate < self._bounds.command_success_rate:
             return Trouble(Alarm.ARM_UNKNOWN, "less of the commands reach the arm than "
                                               f"{100.0 * self._bounds.command_success_rate:.0f} %")

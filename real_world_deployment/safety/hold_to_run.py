@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ROUNDING_S = 1e-3
+from real_world_deployment.safety.freshness import is_fresh
 
 
 class HoldToRun:
@@ -23,4 +23,4 @@ class HoldToRun:
 
     def is_held(self, now_s: float) -> bool:
         """Whether the arm may move. A report from the future, of a clock that was set, does not count."""
-        return self._pressed_s is not None and -ROUNDING_S <= now_s - self._pressed_s <= self._within_s
+        return self._pressed_s is not None and is_fresh(self._pressed_s, now_s, self._within_s)

@@ -40,11 +40,11 @@ class PlausibleJoints:
             raise ImplausibleJointsError(f"a joint state has velocities that are not finite: {list(velocity)}")
         if self._last is not None and self._fastest_rad_s is not None:
             last_s, last_rad = self._last
-            if stamp_s <= last_s:
-                return  # overtaken on its way
-            step_rad = np.abs(q_rad - last_rad)
-            if (step_rad > NOISE_RAD + self._fastest_rad_s * (stamp_s - last_s)).any():
+            step_rad, apart_s = np.abs(q_rad - last_rad), abs(stamp_s - last_s)
+            if (step_rad > NOISE_RAD + self._fastest_rad_s * apart_s).any():
                 joint = int(np.argmax(step_rad))
                 raise ImplausibleJointsError(f"joint {joint + 1} of a joint state is {step_rad[joint]:.3f} rad from "
                                              f"where it was {stamp_s - last_s:.3f} s before")
+            if stamp_s <= last_s:
+                return  # overtaken on its way
         self._last = stamp_s, q_rad

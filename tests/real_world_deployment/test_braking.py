@@ -52,3 +52,21 @@ def test_speed_that_still_rises_is_refused_above_the_limit(limits: MotionLimits,
     v[0], a[0] = limits.velocity_rad_s[0], limits.acceleration_rad_s2[0]
     with pytest.raises(MotionError, match="would first reach"):
         braking_tail(JointState(0.0, home_rad, v, a), limits)
+
+
+def test_the_ramps_keep_the_jerk_that_is_asked_for(limits: MotionLimits, home_rad: NDArray[np.float64]) -> None:
+    """Also one that makes them longer than usual, as a stream's."""
+    jerk_rad_s3 = 0.05 * limits.jerk_rad_s3
+    start = JointState(2.001, home_rad, 0.3 * limits.velocity_rad_s, 0.5 * limits.acceleration_rad_s2)
+    tail = braking_tail(start, limits, jerk_rad_s3)
+    states = tail.sample(np.arange(tail.start_s, tail.end_s, 0.001))
+    assert (np.abs(states.dddq_rad_s3) <= jerk_rad_s3 * (1 + 1e-6)).all()
+
+
+def test_a_way_to_rest_that_leaves_the_range_for_a_moment_is_refused(limits: MotionLimits,
+                                                                     home_rad: NDArray[np.float64]) -> None:
+    """It ends inside, but not before it has gone on for 0.3 mrad; 0.2 are left."""
+    q, v, a = home_rad.copy(), np.zeros(7), np.zeros(7)
+    q[0], v[0], a[0] = limits.upper_rad[0] - 2e-4, 0.1, -limits.acceleration_rad_s2[0]
+    with pytest.raises(MotionError, match=r"range.*joint1"):
+        braking_tail(JointState(0.0, q, v, a), limits)

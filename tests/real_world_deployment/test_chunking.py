@@ -14,6 +14,7 @@ from ladle.policy import ActionChunk, ObservationWindow, RunningChunk
 from ladle.task import TaskConfig, load_task
 from real_world_deployment.chunking import Chunking, ChunkJoiner, chunking_from_text
 from real_world_deployment.config import DeploymentConfig, in_lockstep
+from real_world_deployment.loop_state import LoopState
 
 Array = NDArray[np.float64]
 
@@ -185,3 +186,21 @@ def test_chunks_are_not_joined_across_two_times(task: TaskConfig, chain: Kinemat
     for how in ("ensemble", "real_time"):
         with pytest.raises(DeploymentError, match=r"speed 0\.1"):
             loop_bench.Bench(task, chain, SwayingPolicy(), home_rad, DeploymentConfig(chunking=how, speed=0.1))
+
+
+def test_after_a_hold_the_policy_is_told_of_no_chunk_before_it(task: TaskConfig, chain: KinematicChain,
+                                                               home_rad: Array, loop_bench) -> None:
+    """The arm has rested: what was under way would be continued from where the arm is not."""
+    policy = SwayingPolicy()
+    bench = loop_bench.Bench(task, chain, policy, home_rad, DeploymentConfig(chunking="real_time", hold_to_run_s=0.25))
+    bench.loop.start(0)
+    before = 0
+    for tick in range(40):
+        if not 20 <= tick < 24:
+            bench.loop.button.see(True, bench.arm.now_ms / 1000.0 + 0.1)
+        bench.run(0.1)
+        if tick == 23:
+            assert bench.loop.state is LoopState.HOLD
+            before = len(policy.handed)
+    assert len(policy.handed) > before > 0
+    assert all(running.chunk.observation_time_s > 2.4 for running in policy.handed[before:])

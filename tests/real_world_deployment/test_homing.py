@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ladle.errors import MotionError
 from ladle.kinematics import KinematicChain
+from ladle.task import TaskConfig
+from real_world_deployment.config import LimitShares
 from real_world_deployment.homing import Homing
 from real_world_deployment.safety import MotionLimits
 
@@ -58,3 +61,33 @@ def test_a_lift_out_of_reach_is_refused(homing: Homing) -> None:
     stretched = np.array([0.0, 1.3, 0.0, -0.1, 0.0, 1.5, 0.785])
     with pytest.raises(MotionError, match="cannot lift"):
         homing.plan(stretched, 0.0)
+
+
+def test_a_way_home_that_sinks_is_refused(homing: Homing) -> None:
+    """The arm is folded to its other side: on the straight path of the joints the tip would dip below both ends."""
+    with pytest.raises(MotionError, match="the tip would sink"):
+        homing.plan(np.array([-2.52, 0.79, -2.37, -1.88, 2.15, 1.76, 2.37]), 0.0)
+
+
+def test_the_way_home_is_slowed_until_it_keeps_all_limits(task: TaskConfig, chain: KinematicChain,
+                                                          home_rad: NDArray[np.float64]) -> None:
+    """Those of acceleration too, of which its first duration knows nothing."""
+    assert task.limits is not None
+    assert task.home is not None
+    assert task.joints is not None
+    gentle = MotionLimits(task.limits, LimitShares(acceleration=0.1), task.joints.names)
+    gentle.check(Homing(chain, task.home, gentle, 0.9).plan(home_rad + 0.5 * np.eye(7)[0], 0.0))
+
+
+def test_a_way_up_that_strays_is_refused(homing: Homing, home_rad: NDArray[np.float64],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a way that turns the arm about its base while it lifts."""
+    vertical = homing._vertical
+
+    def turning(q_rad: NDArray[np.float64], heights_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        return vertical(q_rad, heights_m) + np.linspace(0.0, 0.1, len(heights_m))[:, None] * np.eye(7)[0]
+
+    monkeypatch.setattr(homing, "_vertical", turning)
+    low = home_rad + np.array([0, 0.25, 0, 0, 0, 0, 0])
+    with pytest.raises(MotionError, match="mm sideways"):
+        homing.plan(low, 0.0)

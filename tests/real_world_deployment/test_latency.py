@@ -58,3 +58,16 @@ def test_what_is_allowed_covers_every_switch(latency_s: float, replan_ticks: int
         ends_s = asked_s + float(CHUNK.times_s[-1]) - 0.05
         asked_s = max(asked_s + replan_ticks * 0.1, asked_s + latency_s)
         assert asked_s + latency_s + lead_s <= ends_s + 1e-9
+
+
+def test_the_tracking_delay_counts_against_the_horizon() -> None:
+    """What just fits without one does not with 50 ms."""
+    refuse_short_horizon(monitor(0.68), CHUNK, 0.05, DeploymentConfig(), 0.1, 8)
+    with pytest.raises(DeploymentError, match="its horizon of 15 targets ends"):
+        refuse_short_horizon(monitor(0.68), CHUNK, 0.05, DeploymentConfig(tracking_delay_s=0.05), 0.1, 8)
+
+
+def test_a_few_slow_answers_count() -> None:
+    """One of ten takes 1.4 s; nine of 0.1 s do not make up for it."""
+    with pytest.raises(DeploymentError, match="its horizon of 15 targets ends"):
+        refuse_short_horizon(monitor(*[0.1] * 9, 1.4), CHUNK, 0.05, DeploymentConfig(), 0.1, 8)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ladle.errors import ObservationError
+from ladle.errors import ImplausibleJointsError, ObservationError
 from ladle.images import depth_view_rgb, to_task_size
 from ladle.joints_at import joints_seen
 from ladle.kinematics import KinematicChain
@@ -215,3 +216,35 @@ def test_old_samples_are_dropped(task: TaskConfig, chain: KinematicChain, home_r
         buffer.add_joints(step / 200, step / 200, task.joints.names, home_rad.tolist())
     assert len(buffer._joints) < 800  # pyright: ignore[reportPrivateUsage]
     assert buffer.window([59.0, 59.9], ("eef",)).streams["eef"].shape == (2, 7)
+
+
+def test_an_arm_that_jumps_is_not_believed(task: TaskConfig, home_rad: Array) -> None:
+    """One joint by 0.3 rad within 5 ms, as often as it says so; after a tenth of a second it can be there."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, None, camera_keys=())
+    buffer.add_joints(1.0, 1.0, task.joints.names, home_rad.tolist())
+    jumped = home_rad + np.array([0, 0, 0, 0.3, 0, 0, 0])
+    for at_s in (1.005, 1.01):
+        with pytest.raises(ImplausibleJointsError, match=r"joint 4 of a joint state is 0\.300 rad from where it was"):
+            buffer.add_joints(at_s, at_s, task.joints.names, jumped.tolist())
+    buffer.add_joints(1.1, 1.1, task.joints.names, jumped.tolist())
+    np.testing.assert_array_equal(buffer.newest_joints(), jumped)
+
+
+@pytest.mark.parametrize("stamp_s", [1.0, 0.99])
+def test_what_was_overtaken_is_judged_too(stamp_s: float, task: TaskConfig, home_rad: Array) -> None:
+    """A stamp that is not newer is no pass for a place where the arm cannot have been."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, None, camera_keys=())
+    buffer.add_joints(1.0, 1.0, task.joints.names, home_rad.tolist())
+    with pytest.raises(ImplausibleJointsError, match="from where it was"):
+        buffer.add_joints(stamp_s, 1.001, task.joints.names, (home_rad + 0.3).tolist())
+    buffer.add_joints(stamp_s, 1.002, task.joints.names, (home_rad + 0.01).tolist())
+
+
+def test_velocities_that_are_not_finite_are_refused(task: TaskConfig, home_rad: Array) -> None:
+    """Though the positions are fine."""
+    assert task.joints is not None
+    buffer = ObservationBuffer(task, None, camera_keys=())
+    with pytest.raises(ImplausibleJointsError, match="velocities that are not finite"):
+        buffer.add_joints(1.0, 1.0, task.joints.names, home_rad.tolist(), [0.0] * 6 + [math.inf])

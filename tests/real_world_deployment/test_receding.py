@@ -102,3 +102,25 @@ def test_nothing_is_sent_for_an_arm_that_stands(limits: MotionLimits, home_rad: 
     sent.receding.stand(at_rest(home_rad, 1.0))
     assert sent.receding.refresh(5.0) is sent.receding.plan
     assert sent.messages == []
+
+
+def test_a_refresh_that_cannot_arrive_in_time_is_not_sent(limits: MotionLimits, home_rad: Array) -> None:
+    """A tenth of a second after the last: what is sent now arrives when the controller may have left the plan."""
+    plan, sent = brisk_plan(home_rad, 3), Sent(limits)
+    sent.receding.follow(Splice(plan, plan.start_s, 0, slowed=False, unreachable=0), 0.8)
+    sent.receding.refresh(1.06)
+    held = sent.messages[-1][1]
+    assert sent.receding.refresh(1.16) is held
+    assert sent.receding.is_interrupted
+    assert len(sent.messages) == 2
+
+
+def test_a_controller_that_has_not_begun_is_left_alone(limits: MotionLimits, home_rad: Array) -> None:
+    """Up to the tolerance of its clock after the plan's start."""
+    plan, sent = brisk_plan(home_rad, 3), Sent(limits)
+    sent.receding.follow(Splice(plan, plan.start_s, 0, slowed=False, unreachable=0), 0.8)
+    for now_s in (0.9, 1.0, 1.045):
+        sent.receding.refresh(now_s)
+    assert len(sent.messages) == 1
+    sent.receding.refresh(1.055)
+    assert len(sent.messages) == 2

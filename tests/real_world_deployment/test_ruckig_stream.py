@@ -198,3 +198,16 @@ def test_an_arm_that_has_arrived_stands_still(stream_limits: MotionLimits, home_
         controller.start(start, 0.0)
         controller.follow_plan(at_rest(home_rad, 0.0))
         assert np.abs(np.diff(controller.setpoints(1.0), axis=0)).max() < 1e-12
+
+
+@pytest.mark.parametrize("end", ["lower_rad", "upper_rad"])
+def test_no_stream_begins_beyond_either_end(end: str, stream_limits: MotionLimits) -> None:
+    """At the end of any joint it may, a milliradian beyond it may not."""
+    middle = (stream_limits.lower_rad + stream_limits.upper_rad) / 2
+    for joint in range(7):
+        q = middle.copy()
+        q[joint] = getattr(stream_limits, end)[joint]
+        RuckigController(stream_limits, CONFIG).start(q, 0.0)
+        q[joint] += 0.001 * np.sign(q[joint] - middle[joint])
+        with pytest.raises(MotionError, match=f"joint{joint + 1} stands at"):
+            RuckigController(stream_limits, CONFIG).start(q, 0.0)

@@ -307,3 +307,17 @@ def test_after_a_step_of_the_clock_nothing_more_is_sent_until_the_arm_is_at_rest
     route.follow_plan(onward)
     route.run(onward.end_s + 0.3)
     np.testing.assert_allclose(route.rows[-1][-1], onward.q_rad[-1], atol=1e-6)
+
+
+def test_a_controller_that_has_not_begun_is_sent_nothing_more(task: TaskConfig, home_rad: Array) -> None:
+    """It would start once more, from the state that it measures."""
+    route = Route(task, home_rad)
+    route.follow_plan(plan(home_rad, 5, 1.3))
+    route.run(1.6)
+    assert route.sent_s[0] == 1.0
+    assert route.sent_s[1] >= 1.0 + CONFIG.lead_in_s + CONFIG.clock_tolerance_s
+
+
+def test_a_stream_that_is_not_heard_is_let_go(task: TaskConfig, home_rad: Array) -> None:
+    """A part is sent every 30 ms and may be under way for 60: after 100 ms no later part is ever sent."""
+    assert not out_of_reach(task, home_rad, 0.1).stream.is_streaming

@@ -208,3 +208,39 @@ def test_all_are_sent_where_time_waits_for_them(task: TaskConfig, home_rad: Arra
         np.testing.assert_array_equal(rows, alone.setpoints(5.0 + 0.1 * tick))
     stream.forget()
     assert len(stream.setpoints(20.0)) == 0
+
+
+def test_in_another_scene_the_stream_begins_where_the_arm_is_seen_then(task: TaskConfig, home_rad: Array) -> None:
+    """What was measured, or left, in the scene before does not count."""
+    stream = SetpointStream(limits_of(task, CONFIG.stream_limits, None), CONFIG, None, lets_go=False)
+    plan = motion(home_rad, 3, 0.1)
+    stream.see_joints(home_rad, 0.0)
+    stream.follow_plan(plan, 0.0)
+    stream.setpoints(0.5)
+    stream.forget()
+    with pytest.raises(MotionError, match="no joint positions"):
+        stream.follow_plan(plan, 0.05)
+
+
+def test_after_a_long_stall_the_stream_has_ended(robot: Callable[..., Robot], home_rad: Array) -> None:
+    """However near its plan still is: the arm may have been moved meanwhile, and only measured joints tell."""
+    arm = robot()
+    arm.follow(motion(home_rad, 3, 0.1, size_rad=0.002))
+    arm.run(0.6)
+    arm.run(0.6 + REST_S + 0.05, stalled=True)
+    count = len(arm.sent)
+    arm.run(arm.now_s + 0.3)
+    assert len(arm.sent) == count
+    assert not arm.stream.is_streaming
+
+
+def test_an_arm_that_has_left_its_set_point_is_not_pulled_back(robot: Callable[..., Robot], home_rad: Array) -> None:
+    """By 4 mrad: more than its control leaves over."""
+    arm = robot()
+    plan = motion(home_rad, 3, 0.1)
+    arm.follow(plan)
+    arm.run(plan.end_s + 1.0)
+    count, moved_rad = len(arm.sent), plan.q_rad[-1] + 0.004
+    arm.follow(motion(moved_rad, 5, arm.now_s + 0.1), moved_rad)
+    arm.run(arm.now_s + 0.01)
+    np.testing.assert_array_equal(arm.sent[count], moved_rad)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from ladle.kinematics import KinematicChain
 from ladle.policy import ActionChunk
 from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.controllers import JtcController, JtcMessage
+from real_world_deployment.fit import fit_motion
 from real_world_deployment.safety import MotionLimits
 from real_world_deployment.splice import Splice, Splicer
 from real_world_deployment.trajectory import JointTrajectory, at_rest
@@ -206,3 +209,36 @@ def test_joint_chunks_need_no_kinematics(chain: KinematicChain, limits: MotionLi
     assert np.abs(splice.trajectory.sample(1.7).q_rad[0] - target[6]).max() < 2e-3
     with pytest.raises(MotionError, match="no part 'arm'"):
         splicer.join(ActionChunk(0.0, 1.0 + 0.1 * np.arange(1, 16), {"pose": target}), at_rest(home_rad, 0.0), 1.0)
+
+
+def test_targets_are_sent_earlier_by_the_tracking_delay(chain: KinematicChain, limits: MotionLimits,
+                                                        home_rad: Array) -> None:
+    """For an arm that follows 0.1 s late the plan is the one of targets that are due 0.1 s earlier."""
+    targets = {"arm": home_rad + 0.002 * np.arange(1, 16)[:, None]}
+    prompt, late = (Splicer(chain, limits, replace(CONFIG, tracking_delay_s=delay_s), "arm", "joints", home_rad, 0.1)
+                    for delay_s in (0.0, 0.1))
+    times_s = 1.0 + 0.1 * np.arange(1, 16)
+    expected = prompt.join(ActionChunk(0.0, times_s, targets), at_rest(home_rad, 0.0), 1.0).trajectory
+    found = late.join(ActionChunk(0.0, times_s + 0.1, targets), at_rest(home_rad, 0.0), 1.0).trajectory
+    np.testing.assert_allclose(found.times_s, expected.times_s)
+    np.testing.assert_allclose(found.q_rad, expected.q_rad, atol=1e-9)
+
+
+def test_what_has_been_is_repeated(chain: KinematicChain, limits: MotionLimits, home_rad: Array) -> None:
+    """By a stop and by the next chunk: a controller whose clock is behind has yet to carry it out."""
+    splicer = Splicer(chain, limits, CONFIG, "arm", "joints", home_rad, 0.1)
+    chunk = ActionChunk(0.0, 1.0 + 0.1 * np.arange(1, 16), {"arm": home_rad + 0.002 * np.arange(1, 16)[:, None]})
+    running, now_s = splicer.join(chunk, at_rest(home_rad, 0.0), 1.0).trajectory, 1.6
+    for again in (splicer.stop(running, now_s), splicer.join(chunk, running, now_s)):
+        assert again.trajectory.start_s <= now_s - CONFIG.prefix_s
+
+
+def test_a_plan_that_would_step_is_refused(chain: KinematicChain, limits: MotionLimits, home_rad: Array,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a fit that begins 0.1 mrad beside the running plan."""
+    splicer = Splicer(chain, limits, CONFIG, "arm", "joints", home_rad, 0.1)
+    monkeypatch.setattr("real_world_deployment.splice.fit_motion",
+                        lambda start, *more: fit_motion(start._replace(q_rad=start.q_rad + 1e-4), *more))
+    chunk = ActionChunk(0.0, 1.0 + 0.1 * np.arange(1, 16), {"arm": home_rad + 0.002 * np.arange(1, 16)[:, None]})
+    with pytest.raises(MotionError, match="would step in position"):
+        splicer.join(chunk, at_rest(home_rad, 0.0), 1.0)

@@ -129,7 +129,12 @@ class FreeBench:
 
 @pytest.fixture
 def bench(task: TaskConfig, chain: KinematicChain, loop_bench: Any, home_rad: Array) -> FreeBench:
-    """Running for a second and a half."""
+    """As `running`."""
+    return running(task, chain, loop_bench, home_rad)
+
+
+def running(task: TaskConfig, chain: KinematicChain, loop_bench: Any, home_rad: Array) -> FreeBench:
+    """A bench whose policy has moved the arm for a second and a half."""
     bench = FreeBench(task, chain, loop_bench, home_rad)
     bench.run(0.2)
     bench.loop.start(0)

@@ -14,7 +14,7 @@ from real_world_deployment.config import DeploymentConfig
 from real_world_deployment.observation import ObservationBuffer
 from real_world_deployment.safety.alarms import Alarm, Trouble
 from real_world_deployment.safety.following import LEAST_ERROR_RAD, Following, allowed_error_rad
-from real_world_deployment.trajectory import JointTrajectory
+from real_world_deployment.trajectory import JointTrajectory, at_rest
 
 Array = NDArray[np.float64]
 NOISE_RAD = 1e-4  # of a Franka's encoders
@@ -89,3 +89,19 @@ def test_the_allowed_distance_is_that_of_the_speed(task: TaskConfig, chain: Kine
     assert seen is not None
     assert seen[1].alarm is Alarm.TRACKING_ERROR
     assert seen[0] == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("joint", range(7))
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_each_joint_is_watched_to_both_sides(joint: int, sign: float, task: TaskConfig, chain: KinematicChain,
+                                             home_rad: Array) -> None:
+    """One joint alone creeps away from a plan at rest."""
+    assert task.joints is not None
+    observations = ObservationBuffer(task, chain, ())
+    following = Following(observations, DeploymentConfig(speed=0.1))
+    for off_rad, alarm in ((0.019, None), (0.021, Alarm.TRACKING_ERROR)):
+        at_s = 1.0 + off_rad
+        q = home_rad + sign * off_rad * np.eye(7)[joint]
+        observations.add_joints(at_s, at_s, task.joints.names, q.tolist())
+        trouble = following.trouble(at_s, at_rest(home_rad, 0.0))
+        assert (None if trouble is None else trouble.alarm) is alarm

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ladle.arm_config import LimitsConfig
 from ladle.errors import TooFastError
-from real_world_deployment.config import LimitShares
+from real_world_deployment.config import DeploymentConfig, LimitShares
+from real_world_deployment.ruckig_stream import RuckigController
 from real_world_deployment.safety import MotionLimits, fr3
 from real_world_deployment.trajectory import JointTrajectory
 
@@ -85,3 +86,29 @@ def test_the_same_swing_is_refused_near_the_end_of_the_joint() -> None:
 def test_a_panda_keeps_its_table_everywhere() -> None:
     """Without arm: fr3 the velocity limit does not depend on the position."""
     MotionLimits(replace(FR3, arm="panda"), LimitShares(), NAMES).check(swing(1.75, 0.8))
+
+
+def test_a_share_of_the_velocity_holds_towards_both_ends() -> None:
+    """Near either end half the share is half of the manufacturer's bound."""
+    limits = MotionLimits(FR3, LimitShares(velocity=0.5), NAMES)
+    for q in (np.array(LOWER_RAD) + 0.05, np.array(UPPER_RAD) - 0.05):
+        ours, theirs = limits.velocity_bounds(q[None]), fr3.velocity_bounds(q[None])
+        np.testing.assert_allclose(ours.lower_rad_s, 0.5 * theirs.lower_rad_s)
+        np.testing.assert_allclose(ours.upper_rad_s, 0.5 * theirs.upper_rad_s)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("duration_s", [0.6, 0.7, 0.8, 0.9, 1.0])
+def test_an_fr3_streams_no_faster_than_it_may_where_it_is(sign: float, duration_s: float) -> None:
+    """A plan that is too fast near the end of a joint is lagged behind or refused."""
+    config = DeploymentConfig()
+    limits = MotionLimits(FR3, config.stream_limits, NAMES)
+    q = np.tile((np.array(LOWER_RAD) + UPPER_RAD) / 2, (2, 1))
+    q[:, 1] = sign * 1.15, sign * 1.70
+    controller = RuckigController(limits, config)
+    controller.start(q[0], 0.0)
+    controller.follow_plan(JointTrajectory(np.array([0.1, 0.1 + duration_s]), q, np.zeros((2, 7)), np.zeros((2, 7))))
+    rows = np.vstack([q[0], controller.setpoints(3.0)])
+    speeds, bounds = np.diff(rows, axis=0) / 0.001, fr3.velocity_bounds((rows[1:] + rows[:-1]) / 2)
+    assert (speeds <= bounds.upper_rad_s + 1e-3).all()
+    assert (speeds >= bounds.lower_rad_s - 1e-3).all()

@@ -148,7 +148,8 @@ def turned_about_x(xyzw: Array, angle_rad: float) -> Array:
 
 @pytest.mark.parametrize(("times_s", "is_denied"), [
     ([9.8, 9.9, NOW_S], False), ([9.8, 12.0, NOW_S], True), ([9.5, 9.9, NOW_S], True), ([9.9, 9.5, NOW_S], True),
-    ([5.0, 6.5, 6.7, 6.9, 7.1, 7.3, 7.5], False),
+    ([9.8, 9.99, 9.98], True), ([5.0, 6.5, 6.7, 6.9, 7.1, 7.3, 7.5], False),
+    ([5.0, 6.5, 6.7, 6.9, 7.1, 7.3, 7.5, 8.5], True),
 ])
 def test_a_clock_that_jumps_is_not_trusted(times_s: list[float], is_denied: bool) -> None:
     """Backwards or by more than a quarter of a second; trusted again after a second of even running."""
@@ -156,3 +157,19 @@ def test_a_clock_that_jumps_is_not_trusted(times_s: list[float], is_denied: bool
     for at_s in times_s:
         clock.note(at_s)
     assert (clock.problem(times_s[-1]) is not None) == is_denied
+
+
+def test_a_real_robot_needs_each_of_the_two(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """A workspace without a tip limit is not enough, nor the other way round."""
+    assert task.limits is not None
+    real = DeploymentConfig(real_robot=True)
+    fast = replace(task, limits=replace(task.limits, tip_velocity_m_s=None))
+    assert "has no limits.tip_velocity_m_s;" in denied(gate(fast, chain, home_rad, real))
+    assert "has no workspace;" in denied(gate(replace(task, workspace=None), chain, home_rad, real))
+
+
+def test_another_base_is_denied(task: TaskConfig, chain: KinematicChain, home_rad: Array) -> None:
+    """The same tip, seen from elsewhere."""
+    assert task.frames is not None
+    moved = replace(task, frames=replace(task.frames, base="table"))
+    assert "the task has table to panda_hand" in denied(gate(moved, chain, home_rad))

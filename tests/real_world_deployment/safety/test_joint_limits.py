@@ -8,7 +8,7 @@ from ladle.errors import MotionError
 from ladle.task import TaskConfig
 from real_world_deployment.config import LimitShares
 from real_world_deployment.safety import MotionLimits
-from real_world_deployment.trajectory import JointTrajectory
+from real_world_deployment.trajectory import JointTrajectory, at_rest
 
 
 def move(home_rad: NDArray[np.float64], joint: int, by_rad: float, duration_s: float) -> JointTrajectory:
@@ -58,3 +58,17 @@ def test_another_number_of_joints_is_refused(limits: MotionLimits) -> None:
     rest = np.zeros((2, 6))
     with pytest.raises(MotionError, match="6 joints"):
         limits.check(JointTrajectory(np.array([0.0, 1.0]), rest, rest, rest))
+
+
+@pytest.mark.parametrize("end", ["position_lower_rad", "position_upper_rad"])
+def test_the_margin_is_kept_at_both_ends(end: str, task: TaskConfig, limits: MotionLimits) -> None:
+    """19 mrad before the end of any joint is refused, 21 mrad before it is not; the margin is 20 mrad."""
+    middle = (limits.lower_rad + limits.upper_rad) / 2
+    ends = np.array(getattr(task.limits, end))
+    for joint in range(7):
+        q = middle.copy()
+        q[joint] = ends[joint] + 0.021 * np.sign(middle - ends)[joint]
+        limits.check(at_rest(q, 0.0))
+        q[joint] = ends[joint] + 0.019 * np.sign(middle - ends)[joint]
+        with pytest.raises(MotionError, match=f"range.*panda_joint{joint + 1}"):
+            limits.check(at_rest(q, 0.0))

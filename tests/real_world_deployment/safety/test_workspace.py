@@ -125,3 +125,12 @@ def test_a_workspace_that_cannot_be_is_refused(old: str, new: str, says: str) ->
     assert old in text
     with pytest.raises(TaskError, match=says):
         task_from_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("count", range(1, 10))
+def test_where_the_motion_ends_is_looked_at(count: int, all_limits: MotionLimits, home_rad: Array) -> None:
+    """Whatever the number of samples between those at which points in space are looked at."""
+    q = np.tile(home_rad, (count, 1))
+    q[-1, 1] += 0.45
+    with pytest.raises(MotionError, match="table"):
+        all_limits.check_places(standing(q))
