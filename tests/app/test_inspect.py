@@ -113,6 +113,7 @@ def write_buffer(path: Path, edit: Callable[[dict[str, np.ndarray]], object] = l
     (lambda s: s["eef"].__setitem__((2, 0), np.inf), "data/eef in episode 1 (in order) is not finite"),
     (lambda s: s["action"].__setitem__((2, 6), 0.5), "not of unit length at tick 2"),
     (lambda s: s["action"].__setitem__((slice(2, None), 6), -1.0), "changes its sign after tick 1"),
+    (lambda s: s["eef"].__setitem__((2, 6), 0.5), "quaternion of data/eef in episode 1 (in order) is not of unit"),
     (lambda s: s["label"].__setitem__((0, 0), 3), "holds 3, expected 0 to 2"),
 ])
 def test_faults_of_a_replay_buffer_are_named(tmp_path: Path, zipped: bool, edit, words: str) -> None:
@@ -243,3 +244,15 @@ def test_what_data_take_on_their_way_is_printed_for_the_task_file() -> None:
     lines = [line for line in as_text([report]).splitlines() if "transport_s" in line]
     assert lines == ["    transport_s: 0.0300  # /slow"]
     assert yaml.safe_load(lines[0]) == {"transport_s": 0.03}
+
+
+@pytest.mark.parametrize("numbers", [[0], [0, 4, 7]])
+def test_a_buffer_that_names_other_episodes_than_it_holds_is_a_fault(tmp_path: Path, numbers: list[int]) -> None:
+    """Whoever looks up an episode by its number would be shown another one."""
+    from app.verification import verify
+
+    with ReplayBufferWriter(tmp_path / "a.zarr", {"episodes": numbers}) as writer:
+        for _ in range(2):
+            writer.append_episode({"action": np.zeros((5, 2), np.float32)})
+    [fault] = verify(tmp_path / "a.zarr").faults
+    assert f"names {len(numbers)} episodes and holds 2" in str(fault)

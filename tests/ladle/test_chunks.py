@@ -82,3 +82,13 @@ def test_rotations_are_averaged_as_rotations():
     assert average[0, 0] == pytest.approx(0.5)
     expected = quaternion_from_rotation_vector(np.array([[0.0, 0.0, 0.4]]))
     assert rotation_angle_rad(average[:, 3:], expected)[0] < 1e-9
+
+
+def test_an_averaged_rotation_has_the_sign_of_the_newest_chunk():
+    """An eigenvector has either; the commands that go on from the newest chunk must not jump to the other side."""
+    turn = quaternion_from_rotation_vector(np.array([0.0, 0.0, 0.4]))
+    for signs in ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)):
+        chunks = [ActionChunk(0.0, np.array([0.1]), {"pose": np.array([[0.0, 0.0, 0.0, *(sign * turn)]])})
+                  for sign in signs]
+        average = ensembled(chunks, ("pose",)).parts["pose"][0, 3:]
+        np.testing.assert_allclose(average, signs[-1] * turn, atol=1e-12)

@@ -311,3 +311,25 @@ def test_an_episode_on_another_machine_is_left_to_repair(tmp_path: Path) -> None
     assert staging.is_dir()
     with pytest.raises(EpisodeError, match="ladle repair"):
         write(folder, 0)
+
+
+@pytest.mark.parametrize(("name", "tick", "value"), [("decision_s", 2, 0.36), ("observation_s", 1, 0.16)])
+def test_times_that_run_backwards_are_refused(tmp_path: Path, name: str, tick: int, value: float) -> None:
+    """No two ticks at one instant, and nothing seen after it was decided on."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    stamps = folder.stamps(0)
+    stamps[name][tick:tick + (2 if name == "decision_s" else 1)] = value
+    np.savez(tmp_path / "stamps/0.npz", allow_pickle=False, **stamps)
+    with pytest.raises(EpisodeError, match="must increase and observations precede"):
+        folder.load(0)
+
+
+@pytest.mark.parametrize("name", [EEF_FILE, TARGET_FILE])
+def test_quaternions_of_another_length_are_refused(tmp_path: Path, name: str) -> None:
+    """Of the targets too, which the policy learns."""
+    folder = EpisodeFolder(tmp_path)
+    write(folder, 0)
+    np.save(folder.action_folder(0) / name, np.tile([0, 0, 0, 0, 0, 0, 0.9], (5, 1)))
+    with pytest.raises(EpisodeError, match="unit length"):
+        folder.load(0)

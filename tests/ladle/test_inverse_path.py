@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,3 +45,13 @@ def test_what_needs_care_is_left_to_point_by_point() -> None:
     at_limit = np.where(np.arange(7) == 5, CHAIN.upper_rad - 0.01, HOME_RAD)
     beyond = CHAIN.forward(at_limit + np.where(np.arange(7) == 5, 0.1, 0.0))
     assert inverse_path(CHAIN, beyond[None], at_limit, at_limit) is None
+
+
+@pytest.mark.parametrize("joint", range(7))
+def test_neither_limit_of_any_joint_is_crossed(joint: int) -> None:
+    """A path that leads over one is left to point by point, which stops there."""
+    this = np.arange(7) == joint
+    for at_limit, over_rad in ((CHAIN.lower_rad + 0.01, -0.1), (CHAIN.upper_rad - 0.01, 0.1)):
+        start_rad = np.where(this, at_limit, HOME_RAD)
+        beyond = CHAIN.forward(start_rad + np.where(this, over_rad, 0.0))
+        assert inverse_path(CHAIN, beyond[None], start_rad, start_rad) is None

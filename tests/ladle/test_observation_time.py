@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ladle.observation_time import StreamStamps, newest_received, observation_time_s
+from ladle.observation_time import (
+    StreamStamps,
+    newest_received,
+    observation_time_s,
+    trusted_stamp_s,
+    trusted_stamps,
+)
 
 
 def camera(capture: list[float], delay_s: float, latency_s: float = 0.0) -> StreamStamps:
@@ -44,4 +50,19 @@ def test_nothing_is_decided_before_every_stream_has_spoken() -> None:
 def test_a_frame_that_was_overtaken_is_not_the_newest() -> None:
     """Captured last counts, not received last."""
     stamps = StreamStamps(np.array([0.0, 0.2, 0.1]), np.array([0.05, 0.25, 0.26]), 0.0, 10.0)
+    assert newest_received(stamps, 0.3) == 1
+
+
+@pytest.mark.parametrize("offset_s", [0.4, -0.4])
+def test_a_stamp_of_the_future_is_told_on_the_corrected_clock(offset_s: float) -> None:
+    """What is known of a clock that is off is added before its stamp is held against the receipt."""
+    for ahead_s, used in ((0.04, True), (0.06, False)):
+        header_s = 10.0 - offset_s + ahead_s
+        assert trusted_stamp_s(header_s, 10.0, offset_s) == (header_s if used else None)
+        assert trusted_stamps(np.array([header_s]), np.array([10.0]), offset_s).tolist() == [used]
+
+
+def test_of_two_frames_with_one_stamp_the_first_received_stays() -> None:
+    """A repeated stamp is no newer capture, as where a recording is replayed sample by sample."""
+    stamps = StreamStamps(np.array([0.0, 0.1, 0.1]), np.array([0.05, 0.15, 0.16]), 0.0, 10.0)
     assert newest_received(stamps, 0.3) == 1

@@ -228,3 +228,17 @@ def test_an_attribute_of_another_program_does_no_harm(tmp_path: Path) -> None:
     root.create_array("data/action", data=np.ones((3, 2)))
     root.create_array("meta/episode_ends", data=np.array([3]))
     assert ReplayBuffer.open(tmp_path / "a.zarr").meta == {}
+
+
+@pytest.mark.parametrize(("ends", "words"), [
+    ([3, 3, 8], "increase strictly"), ([5, 3, 8], "increase strictly"), ([3, 7], "must have 7 steps"),
+    ([3, 9], "must have 9 steps"),
+])
+def test_ends_that_do_not_fit_the_rows_are_refused(tmp_path: Path, ends: list[int], words: str) -> None:
+    """An empty episode, ends out of order, rows beyond the last end and an end beyond the rows."""
+    write(tmp_path / "a.zarr")
+    meta = zarr.open_group(tmp_path / "a.zarr" / "meta", mode="a", zarr_format=2, use_consolidated=False)
+    meta.create_array("episode_ends", data=np.array(ends, np.int64), overwrite=True)
+    zarr.consolidate_metadata(tmp_path / "a.zarr", zarr_format=2)
+    with pytest.raises(ReplayBufferError, match=words):
+        ReplayBuffer.open(tmp_path / "a.zarr")

@@ -111,3 +111,46 @@ def test_a_clock_that_is_ahead_is_refused_with_what_to_state(synthetic, tmp_path
     episode = extracted(synthetic, tmp_path / "b", small_task, clock_shift_s=0.007, camera_delay_s=0.002)
     assert np.all(episode.observation_s <= episode.decision_s)
     assert episode.description["streams"]["camera_1"]["clock_offset_s"] == 0.0
+
+
+@pytest.mark.parametrize("offset_s", [0.04, 3600.0, -3600.0])
+def test_what_is_known_of_a_clock_is_added_to_its_stamps_once(small_task, offset_s):
+    """However far it is off: the least delay is then no other origin, one by one and many at once."""
+    config = dataclasses.replace(small_task.cameras["camera_1"], clock_offset_s=offset_s, latency_s=0.01)
+    clock = StreamClock(config, START_NS, any_origin=False)
+    receive = START_NS + np.array([30, 60, 90]) * MS
+    header = receive - 20 * MS - round(offset_s * 1e9)
+    assert clock.add(int(header[0]), int(receive[0]))
+    assert clock.capture_ns((int(header[0]), int(receive[0]))) == START_NS
+    clock.add_many(header[1:], receive[1:])
+    assert clock.newest == (header[2], receive[2])
+    assert clock.capture_ns((int(header[2]), int(receive[2]))) == START_NS + 60 * MS
+    np.testing.assert_array_equal(clock.known(header, receive)[0], receive - 20 * MS)
+
+
+def test_wrong_and_lacking_stamps_say_nothing_about_the_clock(clock):
+    """One of the future and one of 0 would move a whole recording's frames."""
+    receive = START_NS + np.array([30, 60, 90]) * MS
+    header = np.array([receive[0] - 5 * MS, 0, receive[2] + HOUR_NS])
+    for stamps in zip(header.tolist(), receive.tolist(), strict=True):
+        clock.add(*stamps)
+    assert [stamps.tolist() for stamps in clock.known(header, receive)] == [[header[0]], [receive[0]]]
+
+
+def test_an_unstamped_sample_was_taken_its_latency_before_its_receipt(small_task):
+    """Whatever is known of the clock, which did not stamp it: it hides no frame that was taken after it."""
+    config = dataclasses.replace(small_task.cameras["camera_1"], clock_offset_s=0.04, latency_s=0.01)
+    clock = StreamClock(config, START_NS, any_origin=False)
+    header, receive = np.array([0, START_NS + 75 * MS]), START_NS + np.array([100, 130]) * MS
+    assert clock.add(0, int(receive[0]))
+    assert clock.capture_ns((0, int(receive[0]))) == START_NS + 90 * MS
+    assert clock.add(int(header[1]), int(receive[1]))
+    np.testing.assert_allclose(clock.stamps(header, receive, ClockMap(0)).capture_s, [0.09, 0.105], atol=1e-12)
+
+
+def test_of_two_frames_with_one_stamp_the_first_is_shown(clock):
+    """A repeated stamp is no newer capture, one by one and many at once."""
+    assert clock.add(START_NS + 10 * MS, START_NS + 20 * MS)
+    assert not clock.add(START_NS + 10 * MS, START_NS + 30 * MS)
+    clock.add_many(START_NS + np.array([10, 10]) * MS, START_NS + np.array([40, 50]) * MS)
+    assert clock.newest == (START_NS + 10 * MS, START_NS + 20 * MS)

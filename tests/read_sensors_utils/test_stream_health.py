@@ -199,3 +199,13 @@ def test_what_is_said_about_samples_names_the_limit_and_the_remedy():
                              ("duplicates", "refused above 30.0%")):
         assert limit in told[complaint]
         assert "recording.accept.camera_1" in told[complaint]
+
+
+def test_a_gap_is_found_in_receipts_and_in_stamps():
+    """A recorder that stalled for 3 s, and a driver that stamped nothing for 3 s while its backlog came evenly."""
+    header, receive = stream(50.0)
+    stalled = receive.copy()
+    stalled[700:850] = receive[850]
+    assert complaints(measure(header, stalled, 50.0))["gap"] == "refuse"
+    kept = np.delete(header, np.arange(700, 850))
+    assert complaints(measure(kept, receive[: len(kept)], 50.0))["gap"] == "refuse"

@@ -85,3 +85,17 @@ def test_all_ticks_at_once_are_the_ticks_one_by_one(seed, delay_s):
         rows.append(interpolate_vectors(joints.capture_s[known], values[known], np.array(times[-1:]))[0])
     np.testing.assert_array_equal(observation_times_s(decisions, cameras, {"joints": joints}), times)
     np.testing.assert_array_equal(joints_seen(joints, values, decisions, np.array(times)), rows)
+
+
+def test_joints_received_at_the_very_decision_count():
+    """As a camera's frame does: both streams are cut at the same instant."""
+    stamps = StreamStamps(np.array([0.0, 0.1]), np.array([0.01, 0.11]), 0.0, 10.0)
+    seen = joints_seen(stamps, np.array([[0.0], [1.0]]), np.array([0.11]), np.array([0.1]))
+    np.testing.assert_allclose(seen, [[1.0]])
+
+
+def test_joints_to_come_are_those_measured_then():
+    """Latency and the clock's known offset are taken off the stamps of the targets as of what is seen."""
+    stamps = StreamStamps(np.array([0.0, 0.1, 0.2]), np.array([0.0, 0.1, 0.2]), 0.04, 10.0, 0.01)
+    values = np.array([[0.0], [1.0], [2.0]])
+    np.testing.assert_allclose(joints_measured(stamps, values, np.array([0.07, 0.12])), [[1.0], [1.5]])

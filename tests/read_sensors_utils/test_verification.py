@@ -98,6 +98,8 @@ def test_every_file_is_covered_but_the_labels(root: Path) -> None:
     (lambda r: change_stamps(r, "observation_s", put(3, 0.0)), "observation times go back after tick 2"),
     (lambda r: change_stamps(r, "receive_ns_camera_1", put(5, 0)), "receive stamps of camera_1 go back after frame 4"),
     (lambda r: change_stamps(r, "frame_index_camera_1", put(2, 900)), "out of order or beyond 30"),
+    (lambda r: change_stamps(r, "frame_index_camera_1", put(-1, 30)), "out of order or beyond 30"),
+    (lambda r: change_stamps(r, "frame_index_camera_1", put(3, 0)), "out of order or beyond 30"),
     (lambda r: change_stamps(r, "header_ns_camera_1", lambda v: v[:-1]), "29 header stamps and 30 receive stamps"),
     (lambda r: (r / "actions/0/mass.txt").unlink(), "mass.txt is missing"),
     (lambda r: (r / "actions/0/mass.txt").write_text("0 1.5\n1 1.5\n"), "2 rows, expected one finite mass"),

@@ -250,3 +250,30 @@ def test_a_chunk_that_cannot_be_decoded_is_one_line(root: Path, tmp_path: Path) 
     with pytest.raises(EpisodeError, match=r"episode \d+: its frames .* cannot be decoded .*ladle repair"):
         convert_episodes(root, tmp_path / "a.zarr")
     assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("row", ["0 nan", "0 inf"])
+def test_a_mass_that_is_no_number_is_named(root: Path, row: str) -> None:
+    """It would make every loss that it touches no number either."""
+    (root / "actions/2/mass.txt").write_text(f"{row}\n" * 5)
+    with pytest.raises(EpisodeError, match="episode 2: its scooped mass is"):
+        convert_episodes(root)
+
+
+def test_a_target_that_is_not_finite_is_named(root: Path) -> None:
+    """The action is what is learnt."""
+    path = root / "actions/2" / TARGET_FILE
+    poses = np.load(path)
+    poses[3, 1] = np.nan
+    np.save(path, poses)
+    with pytest.raises(EpisodeError, match="episode 2: its target are not finite"):
+        convert_episodes(root)
+
+
+def test_episodes_with_other_joints_than_the_task_are_named(tmp_path: Path) -> None:
+    """One more, as a gripper's, would be learnt as the arm's."""
+    for steps, n_joints in ((4, 6), (5, 7)):
+        with EpisodeFolder(tmp_path).writer(n_joints) as writer:
+            save_common(writer, load_task("ur3_joints"), steps, n_joints)
+    with pytest.raises(EpisodeError, match="episode 7: it has 7 joints, expected 6"):
+        convert_episodes(tmp_path)

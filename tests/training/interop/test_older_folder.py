@@ -118,7 +118,7 @@ def test_without_an_order_it_is_asked_for(older: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "content", "said"), [
     (EEF_FILE, np.zeros((STEPS, 7)), "length is off by 1"), (EEF_FILE, np.ones((STEPS, 6)), r"shape \(8, 6\)"),
     (TARGET_FILE, poses(0)[:3], "has 8 ticks and .* 3"), (TICK_LABELS_FILE, np.zeros(3), "3 labels for 8 ticks"),
-    (TICK_LABELS_FILE, np.full(STEPS, 7), "label 7, expected 0 to 2"), (EEF_FILE, None, "cannot be read"),
+    (TICK_LABELS_FILE, np.full(STEPS, 3), "label 3, expected 0 to 2"), (EEF_FILE, None, "cannot be read"),
     (MASS_FILE, None, "expected rows of index and mass"), ("../../videos/0/1.mp4", None, "1.mp4 is missing"),
 ])
 def test_what_cannot_be_used_is_named_or_left_out(older: Path, tmp_path: Path, name: str, content: np.ndarray | None,
