@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.episode_predictions import EpisodeRecord, predict_episode, split_action, window_at
-from analysis.metrics import episode_metrics, part_errors, stage_metrics
+from analysis.metrics import episode_metrics, part_errors, stage_metrics, summary
 from ladle.errors import CheckpointError
 from ladle.policy import ActionChunk, ObservationWindow
 from ladle.pose import quaternion_from_rotation_vector, quaternion_multiply
@@ -141,3 +141,18 @@ def test_columns_of_the_action_go_to_their_parts() -> None:
     """The task's order of parts cuts the columns."""
     parts = split_action(np.arange(12.0).reshape(2, 6), load_task("ur3_joints"))
     assert {name: values.shape for name, values in parts.items()} == {"joints": (2, 6)}
+
+
+def test_the_summary_is_of_the_elements_that_it_names() -> None:
+    """All, or the executed ones at the chunk's beginning; 95 of 100 errors lie below p95; what is not there is not."""
+    errors = np.tile(np.arange(1.0, 102.0)[:, None], (1, 3)) * np.array([1.0, 10.0, 100.0])
+    exists = np.ones(errors.shape, bool)
+    found = summary(errors, exists, 1)
+    assert (found["mean_executed"], found["p95_executed"]) == (51.0, 96.0)
+    assert found["mean"] == pytest.approx(51.0 * 37)
+    assert found["p95"] == pytest.approx(np.quantile(errors, 0.95))
+    assert found["by_horizon_step"] == [51.0, 510.0, 5100.0]
+    exists[1:, 1], exists[:, 2] = False, False
+    found = summary(errors, exists, 2)
+    assert found["by_horizon_step"] == [51.0, 10.0, None]
+    assert found["mean"] == pytest.approx((51.0 * 101 + 10.0) / 102)

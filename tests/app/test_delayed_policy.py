@@ -105,7 +105,7 @@ def test_every_way_runs_in_the_environment(checkpoint: Path, tmp_path: Path, chu
 
 
 def test_a_latency_beyond_the_horizon_is_refused(checkpoint: Path, tmp_path: Path):
-    """16 actions hold 8 steps of delay and not 9."""
+    """15 future actions do not hold 9 steps of delay and 9 more until the next answer."""
     with pytest.raises(ConfigError, match="a horizon of 16 gives 15; take a shorter latency"):
         evaluate_by_task(checkpoint, tmp_path, chunking="real_time", latency_s=0.9)
 
@@ -114,3 +114,41 @@ def test_an_arms_own_baseline_is_refused_for_push_t(checkpoint: Path, tmp_path: 
     """Nothing there could rest."""
     with pytest.raises(DeploymentError, match="Push-T has no arm; take replace, ensemble or real_time"):
         evaluate_by_task(checkpoint, tmp_path, chunking="stop_and_go")
+
+
+def test_a_delay_that_the_horizon_just_covers_is_taken(network: tuple[DiffusionPolicy, PolicyConfig],
+                                                       checkpoint: Path):
+    """7 and 8 of 15 future actions are; one more is not, nor is an answer that comes after the next question."""
+    task = open_checkpoint(checkpoint, "policy").task
+    DelayedPolicy(*network, task, "cpu", "replace", delay=7, replan=8)
+    for delay, replan in ((8, 8), (7, 9), (5, 4)):
+        with pytest.raises(ConfigError, match=f"a delay of {delay} steps with a question every {replan} steps"):
+            DelayedPolicy(*network, task, "cpu", "replace", delay=delay, replan=replan)
+
+
+@pytest.mark.parametrize("chunking", ["replace", "ensemble", "real_time"])
+def test_nothing_of_an_evaluation_runs_on_in_the_next(network: tuple[DiffusionPolicy, PolicyConfig], checkpoint: Path,
+                                                      chunking):
+    """A reset forgets the running chunks: the same seed and windows give the same actions."""
+    policy = DelayedPolicy(*network, open_checkpoint(checkpoint, "policy").task, "cpu", chunking, delay=3, replan=4)
+    executed: list[np.ndarray] = []
+    for _ in range(2):
+        policy.reset(0)
+        policy.episodes((1,))
+        executed.append(np.stack([policy(windows(1, step))["xy"] for step in range(2)]))
+    np.testing.assert_array_equal(*executed)
+
+
+def test_an_ensemble_averages_the_answers_themselves(network: tuple[DiffusionPolicy, PolicyConfig], checkpoint: Path):
+    """Each once with its own weight, the oldest most: no average is averaged again."""
+    policy = DelayedPolicy(*network, open_checkpoint(checkpoint, "policy").task, "cpu", "ensemble", delay=0, replan=4)
+    policy.reset(0)
+    policy.episodes((1,))
+    generator, answers, executed = torch.Generator().manual_seed(0), [], np.empty(0)
+    for step in range(3):
+        seen = windows(1, step)
+        executed = policy(seen)["xy"][0]
+        answers.append(network[0].sample(window_batch(seen, network[1]), generator)[0, 1:].numpy())
+    weights = np.exp(-0.01 * np.arange(3))
+    same_instants = np.stack([answers[0][8:12], answers[1][4:8], answers[2][:4]])
+    np.testing.assert_allclose(executed, np.tensordot(weights / weights.sum(), same_instants, 1), rtol=1e-5)

@@ -46,3 +46,20 @@ def test_none_or_all_of_two_is_no_certainty(succeeded: int, interval: list[float
     found = Evaluation("checkpoint", scenes, None)
     assert (found.as_json()["rate_interval"], found.as_json()["confidence"]) == (interval, 0.95)
     assert found.one_line() == (f"{succeeded} of 2 scenes (95 % interval {interval[0]:.0%} to {interval[1]:.0%})")
+
+
+def test_the_bootstrap_interval_holds_95_of_100_resampled_means():
+    """Of many values it is the normal approximation: mean ± 1.96 s / sqrt(n)."""
+    values = np.linspace(0, 1, 50)
+    half = 1.96 * values.std() / math.sqrt(50)
+    assert bootstrap_interval(values) == pytest.approx([0.5 - half, 0.5 + half], abs=5e-3)
+
+
+def test_every_figure_is_of_all_episodes():
+    """Scores and successes are not mixed up, and each episode counts once."""
+    scores = np.array([0.1, 0.2, 0.9, 0.8, 0.5])
+    rollouts = Rollouts(np.arange(5), scores, np.array([False, False, True, True, False]))
+    found = summary(rollouts)
+    assert (found["success_rate"], found["success_rate_interval"]) == (0.4, wilson(2, 5))
+    assert (found["mean_score"], found["mean_score_interval"]) == (pytest.approx(0.5), bootstrap_interval(scores))
+    assert rollouts.summary() == {"rollout_score": pytest.approx(0.5), "rollout_success": 0.4}

@@ -191,10 +191,11 @@ def test_a_sweep_is_weighed_and_written(policies: dict[bool, Path], tmp_path: Pa
 
 def test_only_what_was_held_is_delivered():
     """A spoon in the puree at the end, or an arm that stopped, has brought nothing."""
-    scenes = [{"delivered": True, "mass_g": 1.5}, {"delivered": False, "mass_g": 3.0}]
-    assert delivered_g(scenes).tolist() == [1.5, 0.0]
-    row = Delivered(1.5, delivered_g(scenes), np.ones(2)).as_json()
-    assert (row["scenes"], row["nothing_delivered"], row["share_within_0.75_g"]) == (2, 1, 0.5)
+    scenes = [{"delivered": True, "mass_g": 1.5}, {"delivered": False, "mass_g": 3.0},
+              {"delivered": True, "mass_g": 1.25}, {"delivered": True, "mass_g": 1.0}]
+    assert delivered_g(scenes).tolist() == [1.5, 0.0, 1.25, 1.0]
+    row = Delivered(1.5, delivered_g(scenes), np.ones(4)).as_json()
+    assert (row["scenes"], row["nothing_delivered"], row["share_within_0.75_g"]) == (4, 1, 0.75)
 
 
 def test_the_simulator_judges_by_the_wish():

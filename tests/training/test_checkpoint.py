@@ -103,3 +103,11 @@ def test_another_schema_version_and_the_other_kind_are_refused(tiny_policy: Path
     (folder / "meta.json").write_text(json.dumps({**meta, "schema_version": 99}))
     with pytest.raises(CheckpointError, match="schema version 99"):
         open_checkpoint(folder, "policy")
+
+
+def test_a_checkpoint_without_a_value_takes_the_place_of_none_with_one(tmp_path: Path):
+    """It was saved between two validations: nobody knows that it is better."""
+    for step, value in enumerate([0.5, None, 0.3, None]):
+        save(tmp_path / f"epoch={step:04d}", step, value)
+    prune(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.glob("epoch=*")) == ["epoch=0000", "epoch=0002", "epoch=0003"]

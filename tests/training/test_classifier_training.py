@@ -9,18 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from ladle.errors import CheckpointError, ConfigError, LabelError
 from ladle.hysteresis import filter_stages
 from ladle.policy import ObservationWindow
 from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter
 from ladle.task import load_task, task_from_text, task_text
+from training import classifier_training
 from training.calibration import softmax
 from training.checkpoint import open_checkpoint
 from training.classifier_loading import CALIBRATION, load_classifier
 from training.classifier_report import macro_f1, report, stage_changes, stage_scores
 from training.classifier_training import held_out_stages, stage_logits
-from training.dataset import load_steps
+from training.dataset import WindowBatches, load_steps
+from training.loop import Run
+from training.policy import StageClassifier
 from training.schema import ClassifierConfig
 from training.stage_estimator import StageEstimator
 from training.train_classifier import run
@@ -45,8 +49,6 @@ def test_a_fresh_start_in_a_used_folder_is_refused_before_any_fold(scoop_buffer:
 
 def test_policy_training_sees_the_held_out_predictions(tiny_classifier: Path, scoop_buffer: Path):
     """The stages are those of the stored held-out logits after hysteresis, episode by episode."""
-    from safetensors.numpy import load_file
-
     checkpoint, buffer = open_checkpoint(tiny_classifier, "classifier"), ReplayBuffer.open(scoop_buffer)
     stages = held_out_stages(checkpoint, load_task("scoop"), buffer, "cpu")
     logits = load_file(checkpoint.folder / "held_out" / "held_out.safetensors")["logits"]
@@ -214,3 +216,32 @@ def test_class_weights_find_the_rare_stage(tmp_path: Path):
         recall[weights] = content["stages"]["right"]["recall"]
     assert recall["true"] > recall["false"] + 0.2
     assert recall["true"] > 0.7
+
+
+def test_no_fold_learns_from_the_episodes_it_is_judged_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Neither windows nor limits know them, the kept logits are of the fold that did not; the last fit knows all."""
+    fits: list[tuple[set[int], NDArray[np.float32]]] = []
+    fit = classifier_training.fit
+
+    def spy(module: StageClassifier, batches: WindowBatches, validate: None, plan: Run) -> Path:
+        normalizer = module.encoder.low_dim["x"]
+        limits = (np.array([-1, 1]) - normalizer.offset.numpy()) / normalizer.scale.numpy()
+        fits.append((set(batches.index.episodes.tolist()), limits))
+        return fit(module, batches, validate, plan)
+
+    monkeypatch.setattr(classifier_training, "fit", spy)
+    episodes = [{**swinging(number), "x": swinging(number)["x"] + 100 * number} for number in range(4)]
+    folder = line_classifier(tmp_path, episodes, "training.max_steps=1", "training.checkpoint_every=1")
+    folds = np.array(list(json.loads((folder / "classifier_report.json").read_text())["fold_of_episode"].values()))
+    steps = load_steps(ReplayBuffer.open(tmp_path / "line.zarr"),
+                       open_checkpoint(folder, "classifier").config(ClassifierConfig).observations, None)
+    kept = load_file(open_checkpoint(folder, "classifier").folder / "held_out" / "held_out.safetensors")["logits"]
+    wanted = [set(np.flatnonzero(folds != fold).tolist()) for fold in range(2)] + [{0, 1, 2, 3}]
+    assert [found for found, _ in fits] == wanted
+    for known, limits in fits:
+        seen = np.concatenate([episodes[number]["x"] for number in known])
+        np.testing.assert_allclose(limits, [seen.min(), seen.max()], atol=1e-2)
+    for fold in range(2):
+        rows = steps.episode_mask_to_steps(folds == fold)
+        judge = load_classifier(open_checkpoint(folder / "folds" / str(fold), "classifier"))
+        np.testing.assert_allclose(kept[rows], stage_logits(judge, steps, rows), atol=1e-5)

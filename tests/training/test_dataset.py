@@ -11,8 +11,9 @@ import pytest
 from ladle.errors import ConfigError
 from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter
 from ladle.task import load_task, task_from_text, task_text
-from training.dataset import data_fingerprint, refuse_other_data
+from training.dataset import Steps, WindowBatches, data_fingerprint, refuse_other_data
 from training.train import run
+from training.windows import index_windows
 
 
 def buffer_of(path: Path, meta: Mapping[str, object], **arrays: Sequence[float]) -> ReplayBuffer:
@@ -58,3 +59,47 @@ def test_other_labels_are_other_data(tmp_path: Path):
     ])]
     assert len(set(prints)) == len(prints)
     assert data_fingerprint(buffer_of(tmp_path / "same.zarr", {}, action=[1, 2], label=[0, 1])) == prints[0]
+
+
+def numbered(lengths: Sequence[int]) -> Steps:
+    """Episodes in which everything is the number of the step."""
+    numbers = np.arange(sum(lengths))
+    column = numbers[:, None].astype(np.float32)
+    return Steps(images={}, low_dim={"x": column}, episode_ends=np.cumsum(lengths), fingerprint="", stages=numbers,
+                 action=column, mass_g=column[:, 0])
+
+
+def test_a_batch_holds_what_was_observed_and_what_was_then_done():
+    """Observations first, actions over the whole horizon, stage and mass of the newest observation; edges repeat."""
+    steps = numbered([5, 4])
+    batches = WindowBatches(steps, index_windows(steps.episode_ends, 4, 1, 2), 2, 4, 3, 0)
+    batch = batches.gather(np.array([0, 4, 5]))
+    assert batch.low_dim["x"][..., 0].tolist() == [[0, 0], [3, 4], [5, 5]]
+    assert batch.action is not None
+    assert batch.action[..., 0].tolist() == [[0, 0, 1, 2], [3, 4, 4, 4], [5, 5, 6, 7]]
+    for newest in (batch.stage, batch.mass_g):
+        assert newest is not None
+        assert newest.tolist() == [0, 4, 5]
+
+
+def test_every_epoch_visits_every_window_once_in_an_order_of_its_own():
+    """Also where a batch lies in two epochs, and the order follows from the seed."""
+    steps = numbered([6, 5])
+
+    def visited(seed: int) -> np.ndarray:
+        batches = WindowBatches(steps, index_windows(steps.episode_ends, 2, 1, 0), 2, 2, 4, seed)
+        assert len(batches.index) == 11
+        stages = [batches(step).stage for step in range(9)]
+        return np.concatenate([found for found in stages if found is not None])[:33].reshape(3, 11)
+
+    found = visited(0)
+    assert np.array_equal(np.sort(found, axis=1), np.tile(np.arange(11), (3, 1)))
+    assert len({tuple(row) for row in found}) == 3
+    assert np.array_equal(found, visited(0))
+    assert not np.array_equal(found, visited(1))
+
+
+def test_a_mask_of_episodes_covers_their_own_steps():
+    """Episodes of different lengths."""
+    mask = numbered([2, 4, 3]).episode_mask_to_steps(np.array([True, False, True]))
+    assert np.flatnonzero(mask).tolist() == [0, 1, 6, 7, 8]

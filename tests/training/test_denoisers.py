@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from ladle.task import ActionPartConfig, TaskConfig
+from training.batch import Batch
 from training.model_schema import TransformerSection
 from training.models.transformer import INITIAL_DEVIATION, TransformerDenoiser
 from training.models.unet1d import ConditionalUnet1d
+from training.policy import DiffusionPolicy
+from training.schema import PolicyConfig, parse_config
 
 SMALL = TransformerSection(layers=2, heads=2, width=16, attention_dropout=0.0)
 
@@ -123,3 +127,53 @@ def test_both_places_of_the_local_condition_count():
 def test_without_a_local_condition_nothing_is_added():
     """Weights of a U-Net without it are those of before."""
     assert not any(name.startswith("local") for name in unet(0).state_dict())
+
+
+def policy(observations: str = "global") -> DiffusionPolicy:
+    """Two observations of a point, an action of two numbers over six steps."""
+    torch.manual_seed(0)
+    return DiffusionPolicy(parse_config(PolicyConfig, {
+        "name": "line", "task": {"name": "line", "dataset_path": "none"}, "training": {"max_steps": 1},
+        "observations": {"low_dim": [{"key": "agent", "kind": "vector", "shape": [2]}]},
+        "horizon": 6, "n_obs_steps": 2, "n_action_steps": 2,
+        "unet": {"down_dims": [16], "groups": 4, "step_embedding": 16, "observations": observations},
+        "diffusion": {"train_steps": 20}}, "test"),
+        TaskConfig(name="line", rate_hz=10.0, action=(ActionPartConfig(name="xy", kind="xy"),)))
+
+
+def test_a_local_observation_stands_at_its_own_element_of_the_horizon():
+    """The first To elements have theirs, those of the future have none."""
+    made, actions, steps = policy("local"), torch.randn(3, 6, 2), torch.tensor([1, 2, 3])
+    observed, extra = torch.randn(3, 2, 2), torch.zeros(3, 0)
+    local = torch.cat([observed, torch.zeros(3, 4, 2)], dim=1)
+    assert torch.equal(made.denoise(actions, steps, observed, extra), made.unet(actions, steps, extra, local))
+
+
+def test_every_noise_level_is_trained(monkeypatch: pytest.MonkeyPatch):
+    """The least noisy and the noisiest too, from which sampling begins."""
+    made, drawn = policy(), set[int]()
+    add_noise = made.schedule.add_noise
+
+    def spy(clean: torch.Tensor, noise: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        drawn.update(steps.tolist())
+        return add_noise(clean, noise, steps)
+
+    monkeypatch.setattr(made.schedule, "add_noise", spy)
+    batch = Batch({}, {"agent": torch.zeros(1000, 2, 2)}, action=torch.zeros(1000, 6, 2))
+    made.compute_loss(batch, torch.Generator().manual_seed(0))
+    assert drawn == set(range(20))
+
+
+def test_inputs_are_varied_in_training_only(monkeypatch: pytest.MonkeyPatch):
+    """The loss of a validation is that of what was observed."""
+    made, batch = policy(), Batch({}, {"agent": torch.zeros(2, 2, 2)}, action=torch.zeros(2, 6, 2))
+    condition, varied = made.condition, list[bool]()
+
+    def spy(seen: Batch, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        varied.append(generator is not None)
+        return condition(seen, generator)
+
+    monkeypatch.setattr(made, "condition", spy)
+    made.train().compute_loss(batch, torch.Generator())
+    made.eval().compute_loss(batch, torch.Generator())
+    assert varied == [True, False]

@@ -16,7 +16,7 @@ from ladle.errors import ConfigError, ObservationError
 from training.augment import centre_crop, random_crop, shift_images, vary_light
 from training.batch import Batch
 from training.features import network_frames
-from training.model_schema import CropSection, EncoderSection, ImageInput, ObservationSection
+from training.model_schema import CropSection, EncoderSection, ImageInput, LowDimInput, ObservationSection
 from training.models.encoder import ImageEncoder, SpatialSoftmax
 from training.models.resnet import ResNet
 from training.observation_encoder import ObservationEncoder
@@ -231,3 +231,12 @@ def test_shifting_keeps_the_channels(channels: int):
     moved = shift_images(images, 2, torch.Generator().manual_seed(3))
     assert moved.shape == images.shape
     assert bool((moved == moved[..., :1]).all())
+
+
+def test_poses_are_varied_in_training_only():
+    """What the robot measures is taken as it is."""
+    pose = LowDimInput(key="eef", kind="pose", shape=(7,), position_noise_m=0.01, rotation_noise_rad=0.01)
+    encoder = ObservationEncoder(ObservationSection(low_dim=(pose,)), TINY)
+    batch = Batch({}, {"eef": torch.ones(2, 1, 9)})
+    assert torch.equal(encoder(batch, None), batch.low_dim["eef"])
+    assert not torch.equal(encoder(batch, torch.Generator().manual_seed(0)), batch.low_dim["eef"])

@@ -34,6 +34,7 @@ def shifted(window: ObservationWindow, ticks: int) -> ObservationWindow:
 def test_a_loaded_policy_predicts_what_the_trained_one_does(tiny_policy: Path, scoop_window: ObservationWindow):
     """Sampling the averaged network by hand gives the chunk's poses."""
     policy = load_policy(tiny_policy)
+    assert not any(module.training for module in policy.network.modules()), "no dropout, no batch statistics"
     policy.reset(3)
     chunk = policy.predict(scoop_window)
     opened = open_checkpoint(tiny_policy, "policy")
@@ -170,3 +171,27 @@ def test_watched_ticks_count_for_the_stage(tiny_policy: Path, scoop_window: Obse
     policy.observe(shifted(lifted, 2))
     back = policy.predict(shifted(scoop_window, 3))
     assert back.stage == 2, "two watched ticks changed it, and one tick back does not"
+
+
+def test_a_new_episode_knows_nothing_of_the_last_ones_stage(tiny_policy: Path, scoop_window: ObservationWindow,
+                                                            scoop_window_lifted: ObservationWindow):
+    """Its first tick decides at once, also where its clock begins where the last one stood."""
+    policy = load_policy(tiny_policy)
+    policy.reset(0)
+    assert policy.predict(scoop_window).stage == 1
+    camera = np.stack([scoop_window_lifted.streams["camera_1"][0], scoop_window.streams["camera_1"][1]])
+    policy.reset(0)
+    assert policy.predict(replace(scoop_window, streams={**scoop_window.streams, "camera_1": camera})).stage == 2
+
+
+def test_a_blind_policy_watches_blindly(tiny_policy: Path, scoop_window: ObservationWindow,
+                                        scoop_window_lifted: ObservationWindow):
+    """Its stage follows nothing that the camera showed between two questions."""
+    policy, stages = load_policy(tiny_policy, blind=True), set[int | None]()
+    for camera in (scoop_window.streams["camera_1"], scoop_window_lifted.streams["camera_1"]):
+        policy.reset(0)
+        watched = replace(scoop_window, streams={**scoop_window.streams, "camera_1": camera})
+        policy.observe(watched)
+        policy.observe(shifted(watched, 1))
+        stages.add(policy.predict(shifted(watched, 2)).stage)
+    assert len(stages) == 1

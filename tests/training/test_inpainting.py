@@ -144,3 +144,13 @@ def test_a_chunk_that_has_run_out_holds_nothing(tiny_policy: Path, scoop_window:
         chunk = policy.predict(window) if running is None else policy.predict_next(window, running)
         answers.append(chunk.parts["pose"])
     assert np.array_equal(*answers)
+
+
+def test_a_soft_element_is_pulled_but_not_replaced():
+    """Only what is frozen takes the known part's noise level; the prediction is moved by the weight's share."""
+    known, weights = torch.full((1, 3, 2), 0.5), torch.tensor([1.0, 0.5, 0.0]).view(1, 3, 1)
+    sample, noise = torch.full((1, 3, 2), -3.0), torch.full((1, 3, 2), 2.0)
+    noised = Prefix(known, weights).noised(sample, noise, 0.36)
+    torch.testing.assert_close(noised[0, :, 0], torch.tensor([0.6 * 0.5 + 0.8 * 2.0, -3.0, -3.0]))
+    clean = Prefix(known, weights).blended(torch.full((1, 3, 2), -1.0))
+    torch.testing.assert_close(clean[0, :, 0], torch.tensor([0.5, -0.25, -1.0]))

@@ -219,3 +219,20 @@ def test_an_average_with_no_decay_is_the_weights(tiny_overrides: list[str], scoo
 
     assert not same(whole)
     assert same(start(tiny_overrides, scoop_buffer, tmp_path, "ema.max_decay=0"))
+
+
+def test_what_is_validated_is_what_is_deployed(tiny_overrides: list[str], scoop_buffer: Path, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch):
+    """The averaged weights of the checkpoint, and not the trained ones."""
+    validated: list[dict[str, torch.Tensor]] = []
+
+    def validate(_: object, module: torch.nn.Module) -> dict[str, float]:
+        validated.append({name: value.clone() for name, value in module.state_dict().items()})
+        return {"val_loss": 1.0, "val_action_error": 0.5}
+
+    monkeypatch.setattr("training.train.Validation.__call__", validate)
+    checkpoint = start(tiny_overrides, scoop_buffer, tmp_path, "training.max_steps=3")
+    averaged = open_checkpoint(checkpoint, "policy").tensors("ema.safetensors")
+    assert all(torch.equal(validated[-1][name], value) for name, value in averaged.items())
+    assert any(not torch.equal(value, averaged[name.removeprefix("module.")])
+               for name, value in weights(checkpoint).items())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ladle.errors import ConfigError
 from ladle.pose import normalized, rotation_angle_rad
 from ladle.task import load_task
-from training.augment import shift_images, vary_light
+from training.augment import jitter_pose, shift_images, vary_light
 from training.ema import Ema
 from training.features import ActionCodec, low_dim_features
 from training.model_schema import LowDimInput
@@ -118,3 +118,18 @@ def test_the_average_follows_as_its_decay_says():
     assert ema.module.weight.item() == pytest.approx(1 - ema.decay(3))
     assert ema.decay(3) == pytest.approx(1 - 4**-0.75)
     assert ema.decay(10**6) == 0.9
+
+
+def test_noise_on_a_pose_has_its_deviation_in_metres_and_in_the_rotations_channels():
+    """The first three channels are the position, the other six the rotation; on average nothing moves."""
+    noise = jitter_pose(torch.zeros(4000, 2, 9), 0.002, 0.05, torch.Generator().manual_seed(0)).flatten(0, 1)
+    torch.testing.assert_close(noise.std(dim=0), torch.tensor([0.002] * 3 + [0.05] * 6), rtol=0.05, atol=0)
+    assert bool((noise.mean(dim=0).abs() < 0.05 * noise.std(dim=0)).all())
+
+
+def test_a_channel_that_hardly_moves_is_not_blown_up():
+    """A few hundredths of a millimetre over all episodes are noise of the sensor: centred, at their own size."""
+    normalizer = LimitsNormalizer(1)
+    normalizer.fit(np.array([[0.50000], [0.50005]]), np.zeros(1, bool))
+    assert normalizer.scale.item() == 1.0
+    assert normalizer.normalize(torch.tensor([0.6])).item() == pytest.approx(0.099975, abs=1e-6)

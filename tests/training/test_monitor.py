@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from ladle.errors import CheckpointError, ConfigError
 from ladle.policy import MonitorScore, ObservationWindow
@@ -18,7 +19,7 @@ from ladle.replay_buffer import ReplayBuffer, ReplayBufferWriter
 from ladle.task import load_task, task_text
 from training.calibrate import CalibrationSettings, calibrate, episode_windows
 from training.inference import CheckpointPolicy, load_policy
-from training.monitor import FOLDER, LIMITS, FeatureBank
+from training.monitor import BANK, FOLDER, LIMITS, FeatureBank
 from training.train import run
 
 TICKS, EVERY = 12, 2
@@ -151,6 +152,8 @@ def test_what_was_written_is_read(calibrated: Path, data: Path):
     assert [scores["distance"].slow_above, scores["distance"].hold_above] == told["limits"]["distance"]
     assert told["decisions"] == EPISODES // 4 * TICKS // EVERY
     assert told["limits"]["spread"][0] < told["limits"]["spread"][1]
+    bank = load_file(calibrated / FOLDER / BANK)["features"]
+    assert len(bank) == 3 * EPISODES // 4 * TICKS, "of the episodes that were trained on"
 
 
 def damage_bank(folder: Path) -> None:

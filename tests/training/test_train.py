@@ -10,13 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from ladle.errors import ConfigError, LadleError, ReplayBufferError
-from training import loop
+from ladle.replay_buffer import ReplayBuffer
+from ladle.task import load_task
+from training import loop, train
 from training.checkpoint import file_sha256, open_checkpoint
+from training.dataset import WindowBatches, load_steps
+from training.features import ActionCodec
+from training.policy import DiffusionPolicy
 from training.run_log import read_log
-from training.train import run
+from training.schema import PolicyConfig
+from training.train import Validation, run, window_batches
+from training.windows import validation_mask
 
 
 class KilledError(Exception):
@@ -274,7 +282,6 @@ def test_wandb_offline_needs_no_account(tiny_overrides: list[str], scoop_buffer:
 def test_push_t_trains_with_the_same_code(shared_data: Path, tiny_overrides: list[str], tmp_path: Path):
     """The paper's own replay buffer, read where it lies: the loss falls and a window is answered."""
     from ladle.policy import ObservationWindow
-    from ladle.replay_buffer import ReplayBuffer
     from training.inference import load_policy
 
     path = shared_data / "pusht_cchi_v7_replay.zarr"
@@ -292,3 +299,55 @@ def test_push_t_trains_with_the_same_code(shared_data: Path, tiny_overrides: lis
     assert np.all((chunk.parts["xy"] >= 0) & (chunk.parts["xy"] <= 512))
     assert chunk.stage is None
     shutil.rmtree(tmp_path / "checkpoints")
+
+
+def test_held_out_episodes_are_for_validation_alone(tiny_overrides: list[str], scoop_buffer: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch):
+    """Neither the windows nor the normalisers' limits know them; validation knows no other. Both are padded."""
+    given: list[tuple[DiffusionPolicy, WindowBatches, WindowBatches]] = []
+
+    def fit(policy: DiffusionPolicy, batches: WindowBatches, validate: WindowBatches, plan: loop.Run) -> Path:
+        given.append((policy, batches, validate))
+        return plan.folder
+
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "Validation", lambda batches, _: batches)
+    run([*tiny_overrides, f"task.dataset_path={scoop_buffer}", f"training.output_dir={tmp_path}",
+         "observations.stage=none"])
+    (policy, batches, validate), buffer = given[0], ReplayBuffer.open(scoop_buffer)
+    held_out = validation_mask(buffer.n_episodes, 0.25, 42)
+    for chosen, windows in ((~held_out, batches), (held_out, validate)):
+        lengths = np.diff(buffer.episode_ends, prepend=0)[chosen]
+        assert sorted(set(windows.index.episodes.tolist())) == np.flatnonzero(chosen).tolist()
+        assert len(windows.index) == sum(lengths), "padded so that every step is once the newest observation"
+    rows = np.repeat(~held_out, np.diff(buffer.episode_ends, prepend=0))
+    for normalizer, key in ((policy.encoder.low_dim["eef"], "eef"), (policy.action_normalizer, "action")):
+        scale, offset = normalizer.scale[:3].numpy(), normalizer.offset[:3].numpy()
+        scaled = np.asarray(buffer[key][:])[rows, :3] * scale + offset
+        np.testing.assert_allclose(scaled.min(axis=0), -1, atol=1e-3)
+        np.testing.assert_allclose(scaled.max(axis=0), 1, atol=1e-3)
+
+
+def test_validation_judges_the_actions_that_are_executed(tiny_policy: Path, scoop_buffer: Path,
+                                                         monkeypatch: pytest.MonkeyPatch):
+    """Elements 1 to 8 of the horizon with two observations and eight actions; errors elsewhere count for nothing."""
+    opened, buffer = open_checkpoint(tiny_policy, "policy"), ReplayBuffer.open(scoop_buffer)
+    config = opened.config(PolicyConfig)
+    policy = DiffusionPolicy(config, opened.task)
+    policy.load_state_dict(opened.tensors("ema.safetensors"))
+    steps = load_steps(buffer, config.observations, ActionCodec(load_task("scoop")))
+    steps = steps.with_stages(np.zeros(steps.n_steps, np.int64))
+    validation = Validation(window_batches(config, steps, np.ones(4, bool)), config)
+
+    def error(*wrong: int) -> float:
+        def sample(batch, _) -> torch.Tensor:
+            actions = batch.action.clone()
+            actions[:, list(wrong)] += 1
+            return actions
+
+        monkeypatch.setattr(policy, "sample", sample)
+        return validation(policy)["val_action_error"]
+
+    assert error(0, *range(9, 16)) == 0.0
+    assert error(1) > 0
+    assert error(8) > 0
