@@ -168,3 +168,19 @@ def test_differences_are_measured_over_the_whole_horizon() -> None:
     assert not found.identical
     last_bit = {"joints": np.nextafter(a, 1)}
     assert not compare(0, 0, 0.0, ActionChunk(0, times, {"joints": a}), ActionChunk(0, times, last_bit)).identical
+
+
+def test_a_frame_that_is_shown_again_is_the_one_that_comes_back(tmp_path: Path) -> None:
+    """Written once, however often it is seen, and never taken for the newest."""
+    recorder = RunRecorder(tmp_path / "run", {"policy": {**RECIPE.__dict__}}, wait=True)
+    recorder.begin(START_NS)
+    shown = (0, 1, 0, 2, 1)
+    for tick in shown:
+        recorder.window(ASK, window(tick))
+    recorder.close(1.0)
+    asked = [event for event in run_events(tmp_path / "run") if event.message.kind == ASK]
+    for tick, event in zip(shown, asked, strict=True):
+        np.testing.assert_array_equal(event.images["camera_1"], window(tick).streams["camera_1"])
+    [report] = inspect(tmp_path / "run")
+    topics = {topic.topic: topic.count for topic in report.topics}  # type: ignore[union-attr]
+    assert topics["/ladle/run/frames/camera_1"] == 3

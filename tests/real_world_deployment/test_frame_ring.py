@@ -177,3 +177,40 @@ def test_living_segments_are_not_cleaned_away(name: str) -> None:
     assert name not in remove_stale_segments()
     assert segment_path(name).exists()
     writer.close()
+
+
+def test_the_newest_receipt_is_told_without_copying_the_record(name: str) -> None:
+    """Of the last record, not of one before it, and when it came rather than when it was taken; nothing without one."""
+    reader = RingReader(name)
+    assert reader.newest_receive_ns() is None
+    writer = RingWriter(name, RingLayout.like(small(0), 4))
+    assert reader.newest_receive_ns() is None
+    for value in range(6):
+        writer.put(small(value), 10 * value, 10 * value + 7)
+        assert reader.newest_receive_ns() == 10 * value + 7
+    writer.close()
+
+
+def test_a_record_that_is_overwritten_while_it_is_copied_is_never_seen(name: str) -> None:
+    """Nor where the halves of two records add up to the checksum of one: the sequence number is looked at again."""
+    rising = np.arange(16, dtype=np.uint64)
+    writer = RingWriter(name, RingLayout.like({"a": rising}, 2))
+    writer.put({"a": rising}, 0, 0)
+    reader = RingReader(name)
+    assert reader.get(0) is not None
+    segment = reader._segment
+    assert segment is not None
+    payload = segment.payload
+
+    class Overtaken:
+        """The payload, of which a half is copied before the writer comes round to its slot, and a half afterwards."""
+
+        def __getitem__(self, slot: int) -> np.ndarray:
+            before = payload[slot, :64].copy()
+            for stamp in (1, 2):
+                writer.put({"a": np.concatenate([rising[:8], rising[:7:-1]])}, stamp, stamp)
+            return np.concatenate([before, payload[slot, 64:]])
+
+    segment.payload = Overtaken()  # type: ignore[assignment]
+    assert reader.get(0) is None
+    writer.close()

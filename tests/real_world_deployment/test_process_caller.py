@@ -26,7 +26,7 @@ PATIENCE_S = 60.0
 
 
 @contextmanager
-def caller_of(text: str, **more: float) -> Iterator[ProcessCaller]:
+def caller_of(text: str, **more: float | Callable[[], float]) -> Iterator[ProcessCaller]:
     """A policy of process_policies.py."""
     sys.path.append(str(Path(__file__).parent))
     try:
@@ -211,3 +211,27 @@ def test_messages_are_whole_or_refused() -> None:
             ArrayMessage.from_bytes(message.to_bytes()[:cut])
     with pytest.raises(DeploymentError, match="object"):
         ArrayMessage.from_bytes(message.to_bytes().replace(b"<f4", b"|O8"))
+
+
+def test_an_answer_to_an_earlier_question_is_not_taken_for_the_newest() -> None:
+    """Asked again, or after a reset, the late chunk of before is dropped."""
+    with caller_of("slow 0.1") as caller:
+        caller.ask(window(1.0))
+        caller.ask(window(2.0))
+        assert until(caller.answer).observation_time_s == 2.0
+        caller.ask(window(3.0))
+        caller.reset(1)
+        caller.ask(window(4.0))
+        chunk = until(caller.answer)
+        assert (chunk.observation_time_s, chunk.parts["told"][0, 0]) == (4.0, 1)
+
+
+def test_the_latency_is_from_the_question_to_the_answer_being_here() -> None:
+    """Not what the policy took alone: the next chunk is planned for by it."""
+    now_s = [1.0]
+    with caller_of("echo", clock_s=lambda: now_s[0]) as caller:
+        caller.ask(window())
+        now_s[0] = 1.7
+        until(caller.answer)
+        assert caller.latency.p50_s == pytest.approx(0.7)
+        assert caller.inference_s < 0.7

@@ -14,7 +14,7 @@ from ladle.kinematics import KinematicChain
 from ladle.task import TaskConfig
 from real_world_deployment.arm_condition import ArmCondition
 from real_world_deployment.config import DeploymentConfig
-from real_world_deployment.frame_ring import RingWriter
+from real_world_deployment.frame_ring import RingReader, RingWriter
 from real_world_deployment.real_env import RealEnv
 from real_world_deployment.ring_layout import RingLayout
 from real_world_deployment.splice import Splice
@@ -233,3 +233,31 @@ def test_what_is_not_safe_is_refused_and_said(robot: Robot) -> None:
     with pytest.raises(ObservationError, match=r"joints: newest sample is 0\.2"):
         robot.env.exec_actions(far, now_s + np.array([0.5, 0.6]))
     assert robot.sent == 0
+
+
+def test_only_the_actions_that_are_still_to_come_are_carried_out(robot: Robot) -> None:
+    """A chunk that came late is begun in its middle, and told how much of it is left."""
+    robot.advance(400)
+    poses = np.tile(robot.env.get_obs()["robot_eef_pose"][-1], (4, 1))
+    times_s = robot.now_ns * 1e-9 + np.array([-0.2, -0.1, 0.3, 0.4])
+    assert robot.env.exec_actions(poses, times_s) == 2, robot.env.refusal
+    assert robot.env.exec_actions(poses[:2], times_s[:2]) == 0
+    assert robot.env.refusal == ""
+
+
+def test_old_frames_are_not_shown_and_no_camera_may_fall_silent(robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the joints still coming: no observation of them, and no motion, whichever camera it is."""
+    robot.advance(400)
+    pose = robot.env.get_obs()["robot_eef_pose"][-1:]
+    monkeypatch.setattr(robot.camera, "put", lambda *_: 0)
+    robot.advance(1000)
+    with pytest.raises(ObservationError, match=r"camera_1: newest sample is 1\.0"):
+        robot.env.get_obs()
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 0
+    assert "camera_1: nothing comes" in robot.env.refusal
+    monkeypatch.undo()
+    watch = robot.env._watch_over
+    watch._cameras = {**watch._cameras, "camera_0": RingReader("test-nobody-writes")}
+    robot.advance(400)
+    assert robot.env.exec_actions(pose, [robot.now_ns * 1e-9 + 0.3]) == 0
+    assert "camera_0: nothing comes" in robot.env.refusal

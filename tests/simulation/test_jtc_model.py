@@ -342,3 +342,14 @@ def test_masters_blending_steps_at_every_replacement(desired, second):
         measured = plan([now - 0.003])
         rows.append(model.setpoints(np.array([now]), measured[0][0], measured[1][0])[0])
     assert peak_acceleration(np.array(rows)[20:]) > 300.0
+
+
+def test_of_several_messages_between_two_cycles_the_newest_counts():
+    """As the controller's buffer has it: the older one is never followed."""
+    model = JtcModel("jazzy", NAMES, np.zeros(2))
+    for target in (0.1, 0.2):
+        point = np.full((1, 2), target)
+        assert model.accept(TrajectoryMessage(0.0, NAMES, np.array([0.5]), point), 0.1) is None
+    assert not model.is_finished
+    np.testing.assert_allclose(model.setpoints(np.arange(0.1, 0.8, 0.001))[-1], 0.2)
+    assert model.is_finished

@@ -105,3 +105,64 @@ def test_measured_joints_outside_their_range_stop_the_arm() -> None:
     model = r.ReflexModel(Q0)
     model.observe(np.array([*Q0[:5], -0.02, Q0[6]]), 0.0)
     assert model.reason == f"{r.POSITION} (joint 6)"
+
+
+# Of the data sheet, joint by joint: rad/s, rad/s^2, rad/s^3, lowest and highest rad.
+DATA_SHEET = [
+    (2.1750, 15.0, 7500.0, -2.8973, 2.8973),
+    (2.1750, 7.5, 3750.0, -1.7628, 1.7628),
+    (2.1750, 10.0, 5000.0, -2.8973, 2.8973),
+    (2.1750, 12.5, 6250.0, -3.0718, -0.0698),
+    (2.6100, 15.0, 7500.0, -2.8973, 2.8973),
+    (2.6100, 20.0, 10000.0, -0.0175, 3.7525),
+    (2.6100, 20.0, 10000.0, -2.8973, 2.8973),
+]
+
+
+def speeding_up(joint: int, limit: str, share: float) -> np.ndarray:
+    """Set-points (2000, 7) of a joint that reaches a share of one of its limits and stays far from the others."""
+    speed, acceleration, jerk, _, _ = DATA_SHEET[joint]
+    ramp = 0.5 * jerk * CYCLES
+    if limit == r.JERK:
+        speeds = np.cumsum(np.full(20, share * jerk * r.CYCLE_S)) * r.CYCLE_S
+    elif limit == r.ACCELERATION:
+        speeds = np.cumsum(np.minimum(ramp[:60], share * acceleration)) * r.CYCLE_S
+    else:
+        speeds = np.minimum(np.cumsum(np.minimum(ramp, 0.25 * acceleration)) * r.CYCLE_S, share * speed)
+        speeds = speeds[: int(np.flatnonzero(speeds == speeds[-1])[0]) + 5]
+    setpoints = np.tile(Q0, (len(speeds), 1))
+    setpoints[:, joint] += np.cumsum(speeds) * r.CYCLE_S
+    return setpoints
+
+
+@pytest.mark.parametrize("joint", range(7))
+@pytest.mark.parametrize("limit", [r.VELOCITY, r.ACCELERATION, r.JERK])
+def test_every_joint_keeps_the_limits_of_the_data_sheet_both_ways(joint: int, limit: str) -> None:
+    """One percent below a limit of any joint is accepted, one percent above is a reflex, whichever way it turns."""
+    for way in (1.0, -1.0):
+        for share, why in ((0.99, None), (1.01, f"{limit} (joint {joint + 1})")):
+            setpoints = Q0 + way * (speeding_up(joint, limit, share) - Q0)
+            assert r.ReflexModel(Q0).check(setpoints)[1] == why
+
+
+@pytest.mark.parametrize("joint", range(7))
+def test_every_joint_has_both_ends_of_its_range(joint: int) -> None:
+    """Commanded or measured, a millionth of a radian beyond either end stops the arm, and before it does not."""
+    for end, way in zip(DATA_SHEET[joint][3:], (-1.0, 1.0), strict=True):
+        inside, beyond = Q0.copy(), Q0.copy()
+        inside[joint], beyond[joint] = end - way * 5e-7, end + way * 5e-7
+        assert r.ReflexModel(inside).check(beyond[None]) == (0, f"{r.COMMANDED_POSITION} (joint {joint + 1})")
+        assert r.ReflexModel(inside).check(inside[None]) == (1, None)
+        model = r.ReflexModel(inside)
+        model.observe(inside, 0.0)
+        assert model.reason is None
+        model.observe(beyond, 0.0)
+        assert model.reason == f"{r.POSITION} (joint {joint + 1})"
+
+
+def test_a_contact_of_more_than_30_newton_is_a_reflex() -> None:
+    """The force at which the demonstrations' arm would stop."""
+    for force_n, stops in ((29.0, False), (31.0, True)):
+        model = r.ReflexModel(Q0)
+        model.observe(Q0, force_n)
+        assert (model.reason is not None) == stops

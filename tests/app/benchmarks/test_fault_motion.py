@@ -89,3 +89,36 @@ def test_an_arm_that_was_recovered_may_stand_elsewhere() -> None:
     assert LogJudge().violations(rows)
     rows[200:, 22] = 0.0
     assert LogJudge().violations(rows) == []
+
+
+def test_rest_is_of_all_joints_and_counts_from_the_fault() -> None:
+    """One joint that moves on is no rest; an arm that stood before the fault, and moved at it, rests afterwards."""
+    times_s = FAULT_S + np.arange(-500, 1000) * CYCLE_S
+    one = np.tile(START_RAD, (len(times_s), 1))
+    one[:, 6] += 0.1 * (times_s - FAULT_S)
+    assert Motion(rows_of(times_s, one)).rest_s(FAULT_S) is None
+    later = np.tile(START_RAD, (len(times_s), 1))
+    later[:, 2] += np.clip(times_s - FAULT_S - 0.05, 0.0, 0.2)
+    assert Motion(rows_of(times_s, later)).rest_s(FAULT_S) == pytest.approx(FAULT_S + 0.251, abs=0.0015)
+    paused = np.tile(START_RAD, (len(times_s), 1))
+    paused[:, 2] += np.clip(times_s - FAULT_S, 0.0, 0.1) + np.clip(times_s - FAULT_S - 0.15, 0.0, 0.1)
+    assert Motion(rows_of(times_s, paused)).rest_s(FAULT_S) == pytest.approx(FAULT_S + 0.251, abs=0.0015)
+
+
+def test_measured_joints_that_swing_on_have_not_settled() -> None:
+    """100 ms after the set-points rest, a joint that is measured to move at 0.02 rad/s is told, whichever it is."""
+    times_s = FAULT_S + np.arange(500) * CYCLE_S
+    rows = rows_of(times_s, np.tile(START_RAD, (500, 1)))
+    assert Motion(rows).settles_after(FAULT_S)
+    rows[:, 21] = -0.02
+    assert not Motion(rows).settles_after(FAULT_S)
+
+
+def test_every_step_in_the_log_is_told() -> None:
+    """A second one as well as the first."""
+    rows = rows_of(FAULT_S + np.arange(600) * CYCLE_S, np.tile(START_RAD, (600, 1)))
+    rows[200:, 1] += 0.01
+    rows[400:, 7] -= 0.01
+    found = LogJudge().violations(rows)
+    assert [words for words in found if words.endswith(f"at {rows[200, 0]:.3f} s")] == [found[0]]
+    assert any("(joint 7)" in words and words.endswith(f"at {rows[400, 0]:.3f} s") for words in found)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from app.benchmarks.motion import ROUTES, Route, RouteResult, judge, measure_batch, measure_motion
-from app.benchmarks.motion_sequences import CLOCK_OFFSET_S, TRANSPORT_S, Arm, Sequence, random_sequence
+from app.benchmarks.motion_sequences import CLOCK_OFFSET_S, TRANSPORT_S, Arm, Array, Arrival, Sequence, random_sequence
 from app.cli import app
 from simulation import jtc_model
+from simulation.reflex_model import CYCLE_S
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_masters_blending_would_be_seen(arm: Arm, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_command_prints_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four models, each with the four figures; a violation ends with exit code 2."""
+    """Four models, each with the four figures; a violation or an arm that moves on ends with exit code 2."""
     found = {route: RouteResult(3, 0, 0.004, 0) for route in ROUTES}
     monkeypatch.setattr("app.benchmarks.motion.measure_motion", lambda sequences, seed: found)
     printed = CliRunner().invoke(app, ["bench", "motion", "--sequences", "3", "--json"])
@@ -89,9 +90,74 @@ def test_the_command_prints_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
         for route in ("humble", "jazzy", "master", "ruckig")}
     found["jazzy"].violations = 1
     assert CliRunner().invoke(app, ["bench", "motion", "--sequences", "3"]).exit_code == 2
+    found["jazzy"].violations = 0
+    found["ruckig"].not_at_rest = 1
+    assert CliRunner().invoke(app, ["bench", "motion", "--sequences", "3"]).exit_code == 2
 
 
 def test_every_sequence_is_counted_once() -> None:
     """Batches add up."""
     found = measure_motion(2, seed=5, processes=1)
     assert {result.sequences for result in found.values()} == {2}
+
+
+def test_a_run_that_is_cut_off_in_motion_is_not_at_rest(arm: Arm) -> None:
+    """The figure can be other than 0: judged before its last plan has ended, an arm still moves."""
+    sequence = moving(arm)
+    cut = replace(sequence, arrivals=sequence.arrivals[: len(sequence.arrivals) // 2], rest_s=0.0)
+    for route in ROUTES:
+        assert judge(arm, cut, route, 2).not_at_rest == 1
+        assert judge(arm, sequence, route, 2).not_at_rest == 0
+
+
+def test_a_refused_message_is_a_violation_although_the_arm_stands(arm: Arm) -> None:
+    """A controller that takes nothing must not pass for one that moves well."""
+    result = judge(arm, with_messages(moving(arm), joint_names=("other",) * 7), "jazzy", 2)
+    assert result.violations == 1
+    assert "other" in result.reasons[0]
+
+
+def judged(arm: Arm, monkeypatch: pytest.MonkeyPatch, speed_rad_s: Array, from_cycle: int) -> RouteResult:
+    """What is said of an arm whose joints (7,) begin to move at once in a cycle of 900 to 4299.
+
+    A message arrives in cycle 2020 of the controller's clock, which is 20 ms ahead, and takes effect in cycle 2500.
+    """
+    message = moving(arm).arrivals[0].message
+    sequence = Sequence(0.02, (Arrival(2.0, 2.5, message),), 4.0, 1, 0)
+
+    def driven(_route: str, _arm: Arm, _sequence: Sequence, cycles: Array, _arrivals: Array) -> tuple[Array, None]:
+        return arm.home_rad + np.maximum(cycles - from_cycle + 1, 0)[:, None] * CYCLE_S * speed_rad_s, None
+
+    monkeypatch.setattr("app.benchmarks.motion._jtc", driven)
+    return judge(arm, sequence, "jazzy", 0)
+
+
+@pytest.mark.parametrize(("cycle", "is_seam"), [(2020, True), (2500, True), (2250, False), (1980, False)])
+@pytest.mark.parametrize("joint", [0, 6])
+def test_a_step_at_a_seam_is_measured_on_any_joint(arm: Arm, monkeypatch: pytest.MonkeyPatch, cycle: int,
+                                                   is_seam: bool, joint: int) -> None:
+    """Where a message arrives and where it takes effect, on the controller's clock; elsewhere there is no seam."""
+    speed_rad_s = np.zeros(7)
+    speed_rad_s[joint] = 0.1
+    result = judged(arm, monkeypatch, speed_rad_s, cycle)
+    assert result.max_seam_step_share == pytest.approx(0.1 / (2.175, 2.61)[joint == 6] if is_seam else 0.0)
+    assert result.violations == 1
+
+
+@pytest.mark.parametrize("cycle", [900, 4299])
+def test_the_first_and_the_last_cycle_are_judged(arm: Arm, monkeypatch: pytest.MonkeyPatch, cycle: int) -> None:
+    """A step there is a violation as anywhere else."""
+    assert judged(arm, monkeypatch, np.zeros(7), cycle).violations == 0
+    result = judged(arm, monkeypatch, np.full(7, 1.0), cycle)
+    assert result.violations == 1
+    assert f"at {cycle * CYCLE_S - 0.02:.3f} s" in result.reasons[0]
+
+
+def test_results_add_up_to_the_worst_of_all() -> None:
+    """Counts are sums, the seam's step is the largest, the first ten reasons stay."""
+    total = RouteResult()
+    for number, share in enumerate((0.2, 0.5, 0.1)):
+        total.add(RouteResult(1, 1, share, 1, 4, 2, [f"{number}.{n}" for n in range(4)]))
+    assert (total.sequences, total.violations, total.not_at_rest, total.chunks, total.refused) == (3, 3, 3, 12, 6)
+    assert total.max_seam_step_share == 0.5
+    assert total.reasons == [f"{number}.{n}" for number in range(3) for n in range(4)][:10]
