@@ -172,11 +172,11 @@ def bench_motion(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first sequence.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Random late chunks through every controller model, judged by the reflex model; exit code 2 on a violation."""
+    """Random late chunks through every controller model, judged by the reflex model; exit code 2 for a broken limit."""
     from app.benchmarks.motion import measure_motion, table
     from ladle.script import USER_ERROR_EXIT_CODE
 
     found = measure_motion(sequences, seed)
     typer.echo(json.dumps({route: result.figures() for route, result in found.items()}) if as_json else table(found))
-    if any(result.violations or result.not_at_rest for result in found.values()):
+    if not all(result.is_well for result in found.values()):
         raise typer.Exit(USER_ERROR_EXIT_CODE)

@@ -40,6 +40,7 @@ BEFORE_S, AFTER_S = 0.1, 0.3   # cycles before the first decision, and after the
 REST_CYCLES = 100
 REST_RAD_S = 1e-6
 SEAM_CYCLES = 2                # before and after a seam; two controllers count the cycle differently
+SEAM_SHARE = 0.01              # of a joint's velocity limit: a larger step is one
 BATCH = 10
 
 
@@ -62,6 +63,11 @@ class RouteResult:
     chunks: int = 0
     refused: int = 0
     reasons: list[str] = field(default_factory=list)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether no sequence broke a limit, stepped at a seam or moved on."""
+        return not self.violations and not self.not_at_rest and self.max_seam_step_share < SEAM_SHARE
 
     def add(self, other: RouteResult) -> None:
         """Count other sequences in."""
