@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,7 +94,9 @@ def test_a_slow_policy_changes_the_duration_and_not_the_result(
             for name in ("ladle_policy", "joint_trajectory_controller") * 4:
                 child = next(child for child in self.children if child.name == name)
                 time.sleep(1.2)
-                if child.exit_code is None:
+                if child.exit_code is not None:
+                    return
+                with suppress(ProcessLookupError):  # it may end meanwhile
                     os.kill(child.pid, signal.SIGSTOP)
                     time.sleep(0.4)
                     os.kill(child.pid, signal.SIGCONT)
